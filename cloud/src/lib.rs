@@ -1,0 +1,4 @@
+//! The fleet cloud: takes batches from vehicles, makes them durable, turns them into rows, and serves them.
+
+pub mod live;
+pub mod store;

@@ -1,0 +1,132 @@
+//! Where processed fixes live, and the ledger of what arrived.
+//!
+//! One trait, several stores. The processor writes through [`Store::commit`], which is one transaction: rows,
+//! ranges and the journal offset stand or fall together, so a batch that is processed again changes nothing.
+
+use async_trait::async_trait;
+use avl_shared::fix::{Fix, UtcMillis};
+use avl_shared::identity::VehicleKey;
+use avl_shared::link::LossReason;
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("store is unavailable: {0}")]
+    Unavailable(String),
+    #[error("store holds data that cannot be read: {0}")]
+    Corrupt(String),
+}
+
+/// One stored fix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    pub epoch: Epoch,
+    pub sequence: u64,
+    pub fix: Fix,
+    /// When the cloud received the batch.
+    pub received_at: UtcMillis,
+}
+
+impl Position {
+    /// Rows are ordered by GNSS time; a fix without one stands at the time it was received.
+    #[must_use]
+    pub fn time(&self) -> UtcMillis {
+        self.fix.time.unwrap_or(self.received_at)
+    }
+}
+
+/// What one journal entry brings to the store.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A decoded batch; the store drops what the ledger already has.
+    Fixes { vehicle: VehicleKey, epoch: Epoch, first: u64, fixes: Vec<Fix>, received_at: UtcMillis },
+    /// The vehicle gave these up and said why.
+    Lost { vehicle: VehicleKey, epoch: Epoch, ranges: RangeSet, reason: LossReason },
+    /// The vehicle said hello: every number below `next_sequence` was given to a fix.
+    Known { vehicle: VehicleKey, epoch: Epoch, next_sequence: u64 },
+}
+
+/// One transaction: the changes, and the journal offset that they bring the store up to.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    pub changes: Vec<Change>,
+    /// Offset of the next journal entry to process.
+    pub next_offset: u64,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default)]
+pub struct Committed {
+    pub stored: u64,
+    pub duplicates: u64,
+    /// For each touched vehicle whose newest position changed: that position.
+    pub newest: Vec<(VehicleKey, Position)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct VehicleSummary {
+    pub vehicle: VehicleKey,
+    pub fixes: u64,
+    pub newest: Option<Position>,
+}
+
+/// The ledger of one buffer of one vehicle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochLedger {
+    pub epoch: Epoch,
+    /// Every number below it was given to a fix, as far as the cloud knows.
+    pub next_sequence: u64,
+    pub received: RangeSet,
+    pub lost: Vec<(SequenceRange, LossReason)>,
+}
+
+impl EpochLedger {
+    /// Neither received nor declared lost.
+    #[must_use]
+    pub fn missing(&self) -> RangeSet {
+        let mut accounted = self.received.clone();
+        for (range, _) in &self.lost {
+            accounted.insert(*range);
+        }
+        match self.next_sequence.checked_sub(1).and_then(|last| SequenceRange::new(0, last)) {
+            Some(all) => accounted.missing_within(all),
+            None => RangeSet::new(),
+        }
+    }
+}
+
+/// A page of a vehicle's positions: time in `from..to`, ordered by (time, epoch, sequence).
+#[derive(Clone, Debug)]
+pub struct PositionQuery {
+    pub vehicle: VehicleKey,
+    pub from: UtcMillis,
+    pub to: UtcMillis,
+    /// Rows strictly after this one.
+    pub after: Option<PositionCursor>,
+    pub limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PositionCursor {
+    pub time: UtcMillis,
+    pub epoch: Epoch,
+    pub sequence: u64,
+}
+
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Applies one transaction; when it returns, the changes are durable.
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
+
+    /// Offset of the next journal entry to process.
+    async fn next_offset(&self) -> Result<u64, StoreError>;
+
+    async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError>;
+
+    async fn vehicle(&self, vehicle: &VehicleKey) -> Result<Option<VehicleSummary>, StoreError>;
+
+    async fn positions(&self, query: PositionQuery) -> Result<Vec<Position>, StoreError>;
+
+    /// One ledger an epoch, oldest first; empty for a vehicle that never said hello.
+    async fn ledgers(&self, vehicle: &VehicleKey) -> Result<Vec<EpochLedger>, StoreError>;
+}
