@@ -129,4 +129,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// One ledger an epoch, oldest first; empty for a vehicle that never said hello.
     async fn ledgers(&self, vehicle: &VehicleKey) -> Result<Vec<EpochLedger>, StoreError>;
+
+    /// What was received with a [`Position::time`] in `from..to`: one set an epoch, without empty ones.
+    /// Whole history asks for millions of rows, so the store groups them itself.
+    async fn received_within(
+        &self,
+        vehicle: &VehicleKey,
+        from: UtcMillis,
+        to: UtcMillis,
+    ) -> Result<Vec<(Epoch, RangeSet)>, StoreError>;
+
+    /// [`Position::time`] of these numbers of one epoch, in ascending order; those not received are left out.
+    async fn times(
+        &self,
+        vehicle: &VehicleKey,
+        epoch: Epoch,
+        sequences: &[u64],
+    ) -> Result<Vec<(u64, UtcMillis)>, StoreError>;
 }
