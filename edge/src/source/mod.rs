@@ -1,0 +1,62 @@
+//! Where fixes come from: a serial receiver, or a recorded log that is replayed.
+//!
+//! [`run`] drives one source until it ends (a replay) or for ever (a serial device, which is reopened whenever it
+//! comes back). It sends each fix as an [`Observed`] on a bounded channel: a slow consumer slows the source, nothing
+//! grows. The end of the source is `run` returning, which also closes the channel.
+//!
+//! A replay can be killed at any moment and resumed with no fix lost or repeated: store the [`ReplayCursor`] of the
+//! last fix you kept **in the same durable write as that fix**, and hand it back to `run` at the next start. A serial
+//! source has no cursor.
+
+mod config;
+mod cursor;
+mod replay;
+mod serial;
+
+pub use config::{ConfigError, Kind, SourceConfig};
+pub use cursor::{CursorError, ReplayCursor};
+
+use avl_shared::fix::Fix;
+use tokio::sync::mpsc;
+
+use crate::receiver::Counts;
+
+/// A fix, and where to take up the replay that it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub fix: Fix,
+    /// `None` for a source that cannot be wound back: a serial device, standard input.
+    pub cursor: Option<ReplayCursor>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("source configuration: {0}")]
+    Config(#[from] ConfigError),
+    #[error("cannot read {path}: {cause}; {cure}")]
+    Read {
+        path: String,
+        cause: std::io::Error,
+        cure: &'static str,
+    },
+}
+
+/// Reads the source and sends its fixes, oldest first, until it ends or the consumer hangs up.
+///
+/// `resume` is the cursor stored with the last fix that was kept; a cursor of another file is put aside with a
+/// warning and the replay starts at its beginning. Returns what was read since the start of this run.
+///
+/// # Errors
+/// When the configuration makes no sense, or a file to replay cannot be read. A serial device that is missing, busy
+/// or unplugged is no error: it is reported in the log and tried again.
+pub async fn run(
+    config: SourceConfig,
+    resume: Option<ReplayCursor>,
+    fixes: mpsc::Sender<Observed>,
+) -> Result<Counts, SourceError> {
+    config.validate()?;
+    match config.kind {
+        Kind::Replay => replay::run(config, resume, fixes).await,
+        Kind::Serial => serial::run(config, fixes).await,
+    }
+}
