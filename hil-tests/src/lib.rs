@@ -1,1 +1,15 @@
+//! The system seen from outside: virtual receivers and vehicles, a faulty link, the real programs, an oracle.
+//!
+//! - [`drive`]: a simulated vehicle and what its receiver makes of the truth
+//! - [`receiver`]: a virtual serial GNSS receiver that replays a log or a drive
+//! - [`fleet`]: many light vehicles that speak the real link protocol
+//! - [`link`]: a UDP relay that cuts, delays, loses, and changes addresses
+//! - [`process`]: the real `avl-cloud` and `avl-edge`, started, killed and stopped
+//! - [`oracle`]: what was printed against what the API returns
+//!
+//! Nothing here imports the agent or the cloud as a library: they are judged by what they do.
+//! Numbers are cast freely between widths here: they are metres, counts and seconds of a simulation.
 
+pub mod drive;
+pub mod oracle;
+pub mod receiver;
