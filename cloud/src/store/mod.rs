@@ -139,11 +139,11 @@ pub trait Store: Send + Sync + 'static {
         to: UtcMillis,
     ) -> Result<Vec<(Epoch, RangeSet)>, StoreError>;
 
-    /// [`Position::time`] of these numbers of one epoch, in ascending order; those not received are left out.
-    async fn times(
+    /// The rows of these numbers of one epoch, by ascending number; those not received are left out.
+    async fn positions_at(
         &self,
         vehicle: &VehicleKey,
         epoch: Epoch,
         sequences: &[u64],
-    ) -> Result<Vec<(u64, UtcMillis)>, StoreError>;
+    ) -> Result<Vec<Position>, StoreError>;
 }
