@@ -11,5 +11,16 @@
 //! Numbers are cast freely between widths here: they are metres, counts and seconds of a simulation.
 
 pub mod drive;
+pub mod fleet;
+pub mod link;
+pub mod logs;
 pub mod oracle;
+pub mod process;
 pub mod receiver;
+
+/// The folder of the workspace's `Cargo.toml`.
+#[must_use]
+pub fn project_root() -> std::path::PathBuf {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

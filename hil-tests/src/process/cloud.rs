@@ -1,0 +1,138 @@
+//! `avl-cloud all` with its data folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde::Deserialize;
+
+use super::child::{Child, run};
+use crate::oracle::api::Api;
+
+/// Making keys and certificates takes a moment on a loaded machine.
+const READY: Duration = Duration::from_secs(60);
+
+/// Where the three doors are; port 0 lets the system choose.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Ports {
+    pub http: String,
+    pub quic: String,
+    pub enrol: String,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        let any = || "127.0.0.1:0".to_owned();
+        Self { http: any(), quic: any(), enrol: any() }
+    }
+}
+
+#[derive(Debug)]
+pub struct Cloud {
+    data: PathBuf,
+    log: PathBuf,
+    ports: Ports,
+    child: Option<Child>,
+}
+
+impl Cloud {
+    /// Starts it and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready; with its last words.
+    pub async fn start(data: &Path, log: &Path, ports: Ports) -> anyhow::Result<Self> {
+        let mut cloud = Self { data: data.to_owned(), log: log.to_owned(), ports, child: None };
+        cloud.resume().await?;
+        Ok(cloud)
+    }
+
+    /// Starts it again on the same folder and ports.
+    ///
+    /// # Errors
+    /// See [`Cloud::start`].
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
+        let data = self.data.display().to_string();
+        let Ports { http, quic, enrol } = &self.ports;
+        let arguments = ["all", "--data-dir", &data, "--http", http, "--quic", quic, "--enrol", enrol];
+        let mut child = Child::start("avl-cloud", &arguments, &self.log)?;
+        let line = child.line(READY).await?;
+        self.ports =
+            serde_json::from_str(&line).with_context(|| format!("the first line is not 'ready': {line}"))?;
+        child.drain();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.take().context("the cloud is not running")?.kill().await
+    }
+
+    /// Stops it in order; it must end with success.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let status = self.child.take().context("the cloud is not running")?.stop().await?;
+        anyhow::ensure!(status.success(), "avl-cloud ended with {status}");
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::pid)
+    }
+
+    /// Its last words, if it has ended without being told to.
+    pub fn fallen(&mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        child.has_ended().map(|status| format!("avl-cloud ended with {status}: {}", child.last_words()))
+    }
+
+    /// # Errors
+    /// When the token file cannot be read.
+    pub fn api(&self) -> anyhow::Result<Api> {
+        let path = self.data.join("api-token");
+        let token = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Api::new(&self.ports.http, &token)
+    }
+
+    /// A single-use enrolment token.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn token(&self, fleet: &str, vehicle: &str) -> anyhow::Result<String> {
+        let data = self.data.display().to_string();
+        let arguments = ["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
+        Ok(run("avl-cloud", &arguments).await?.success()?.stdout.trim().to_owned())
+    }
+
+    /// `avl-cloud audit`: nothing missing, as the system itself sees it.
+    ///
+    /// # Errors
+    /// What it found missing.
+    pub async fn audit(&self, vehicle: &str) -> anyhow::Result<serde_json::Value> {
+        let data = self.data.display().to_string();
+        let output =
+            run("avl-cloud", &["audit", "--data-dir", &data, "--vehicle", vehicle, "--json"]).await?;
+        let output = output.success().context("avl-cloud audit")?;
+        serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())
+    }
+
+    #[must_use]
+    pub fn enrolment_url(&self) -> String {
+        format!("https://{}", self.ports.enrol)
+    }
+}

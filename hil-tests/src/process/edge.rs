@@ -1,0 +1,178 @@
+//! `avl-edge` with its configuration and state folder.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use avl_shared::fix::UtcMillis;
+use chrono::DateTime;
+use serde::Deserialize;
+
+use super::child::{Child, run};
+use super::cloud::Cloud;
+use crate::oracle::api::Row;
+
+#[derive(Clone, Debug)]
+pub enum Source {
+    Serial(PathBuf),
+    /// At so many times real time; 0 is as fast as it goes.
+    Replay {
+        path: PathBuf,
+        speed: f64,
+    },
+}
+
+/// What `avl-edge buffer --json` claims to hold.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Buffer {
+    pub epoch: Option<String>,
+    pub next_sequence: Option<u64>,
+    pub last_fix: Option<Row>,
+}
+
+impl Buffer {
+    /// GNSS time of the newest fix that is durable.
+    ///
+    /// # Errors
+    /// When the time cannot be read.
+    pub fn last_time(&self) -> anyhow::Result<Option<UtcMillis>> {
+        let Some(fix) = &self.last_fix else { return Ok(None) };
+        let time = fix.time.as_deref().context("the last fix has no time")?;
+        Ok(Some(DateTime::parse_from_rfc3339(time)?.timestamp_millis()))
+    }
+}
+
+#[derive(Debug)]
+pub struct Edge {
+    config: PathBuf,
+    log: PathBuf,
+    once: bool,
+    child: Option<Child>,
+}
+
+impl Edge {
+    /// Writes the configuration of a gateway into `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure(
+        folder: &Path,
+        log: &Path,
+        source: &Source,
+        quic: &str,
+        durability: Duration,
+    ) -> anyhow::Result<Self> {
+        let mut text = format!("state_dir = {:?}\n[source]\n", folder.join("state").display().to_string());
+        match source {
+            Source::Serial(path) => {
+                writeln!(text, "kind = \"serial\"\npath = {:?}", path.display().to_string())?
+            }
+            Source::Replay { path, speed } => {
+                writeln!(
+                    text,
+                    "kind = \"replay\"\npath = {:?}\nspeed = {speed}",
+                    path.display().to_string()
+                )?;
+            }
+        }
+        write!(
+            text,
+            "[buffer]\ndurability = \"{}ms\"\n[uplink.quic]\naddress = {quic:?}\n",
+            durability.as_millis()
+        )?;
+        let config = folder.join("avl-edge.toml");
+        std::fs::write(&config, text).with_context(|| config.display().to_string())?;
+        let once = matches!(source, Source::Replay { .. });
+        Ok(Self { config, log: log.to_owned(), once, child: None })
+    }
+
+    /// Gets the gateway its certificate.
+    ///
+    /// # Errors
+    /// What `avl-edge enrol` says.
+    pub async fn enrol(&self, cloud: &Cloud, fleet: &str, vehicle: &str) -> anyhow::Result<()> {
+        let token = cloud.token(fleet, vehicle).await?;
+        let config = self.config.display().to_string();
+        let url = cloud.enrolment_url();
+        let arguments = ["enrol", "--url", &url, "--token", &token, "--config", &config];
+        run("avl-edge", &arguments).await?.success().context("avl-edge enrol")?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self) -> anyhow::Result<()> {
+        let config = self.config.display().to_string();
+        let mut arguments = vec!["run", "--config", config.as_str()];
+        if self.once {
+            arguments.push("--once");
+        }
+        let mut child = Child::start("avl-edge", &arguments, &self.log)?;
+        child.drain();
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.take().context("the edge is not running")?.kill().await
+    }
+
+    /// Stops it in order; it must end with success.
+    ///
+    /// # Errors
+    /// When it ends otherwise.
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
+        let status = self.child.take().context("the edge is not running")?.stop().await?;
+        anyhow::ensure!(status.success(), "avl-edge ended with {status}");
+        Ok(())
+    }
+
+    /// Waits for `run --once` to end by itself, with success.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ended(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let child = self.child.as_mut().context("the edge is not running")?;
+        let status = child.ended(patience).await?;
+        let words = child.last_words();
+        self.child = None;
+        anyhow::ensure!(status.success(), "avl-edge ended with {status}: {words}");
+        Ok(())
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.has_ended().is_some())
+    }
+
+    /// Its last words, if it has ended without being told to.
+    pub fn fallen(&mut self) -> Option<String> {
+        let child = self.child.as_mut()?;
+        child.has_ended().map(|status| format!("avl-edge ended with {status}: {}", child.last_words()))
+    }
+
+    /// The process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::pid)
+    }
+
+    /// What the stopped gateway claims to hold.
+    ///
+    /// # Errors
+    /// What `avl-edge buffer` says.
+    pub async fn buffer(&self) -> anyhow::Result<Buffer> {
+        let config = self.config.display().to_string();
+        let output = run("avl-edge", &["buffer", "--config", &config, "--json"]).await?;
+        let output = output.success().context("avl-edge buffer")?;
+        serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+}
