@@ -16,13 +16,21 @@ const MAX_VEHICLE_CHARS: usize = 39;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    #[error("{kind} id {value:?} is not 1 to {max} characters of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter or digit")]
-    BadId { kind: &'static str, value: String, max: usize },
+    #[error(
+        "{kind} id {value:?} is not 1 to {max} characters of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter or digit"
+    )]
+    BadId {
+        kind: &'static str,
+        value: String,
+        max: usize,
+    },
     #[error("{0:?} does not name a vehicle: expected FLEET/VEHICLE")]
     BadKey(String),
     #[error("certificate cannot be parsed ({0}): enrol the vehicle again")]
     BadCertificate(String),
-    #[error("certificate names no vehicle (no URI 'avl://fleet/vehicle' among its alternative names): enrol the vehicle again")]
+    #[error(
+        "certificate names no vehicle (no URI 'avl://fleet/vehicle' among its alternative names): enrol the vehicle again"
+    )]
     NoVehicle,
 }
 
@@ -96,8 +104,8 @@ impl VehicleKey {
     /// # Errors
     /// When the DER cannot be parsed or holds no vehicle URI.
     pub fn from_certificate(der: &[u8]) -> Result<Self, IdentityError> {
-        let (_, certificate) =
-            X509Certificate::from_der(der).map_err(|error| IdentityError::BadCertificate(error.to_string()))?;
+        let (_, certificate) = X509Certificate::from_der(der)
+            .map_err(|error| IdentityError::BadCertificate(error.to_string()))?;
         let names = certificate
             .subject_alternative_name()
             .map_err(|error| IdentityError::BadCertificate(error.to_string()))?
@@ -120,8 +128,13 @@ impl FromStr for VehicleKey {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (fleet, vehicle) = text.split_once('/').ok_or_else(|| IdentityError::BadKey(text.chars().take(80).collect()))?;
-        Ok(Self { fleet: fleet.parse()?, vehicle: vehicle.parse()? })
+        let (fleet, vehicle) = text
+            .split_once('/')
+            .ok_or_else(|| IdentityError::BadKey(text.chars().take(80).collect()))?;
+        Ok(Self {
+            fleet: fleet.parse()?,
+            vehicle: vehicle.parse()?,
+        })
     }
 }
 
@@ -137,7 +150,11 @@ mod tests {
         for bad in ["", "+", "#", "a/b", "a b", "ñ", "-a", "..", &"x".repeat(40)] {
             assert!(bad.parse::<VehicleId>().is_err(), "{bad}");
         }
-        let longest = format!("{}/{}", "f".repeat(MAX_FLEET_CHARS), "v".repeat(MAX_VEHICLE_CHARS));
+        let longest = format!(
+            "{}/{}",
+            "f".repeat(MAX_FLEET_CHARS),
+            "v".repeat(MAX_VEHICLE_CHARS)
+        );
         assert_eq!(longest.parse::<VehicleKey>().unwrap().to_string().len(), 64);
     }
 
@@ -151,7 +168,13 @@ mod tests {
         assert_eq!(VehicleKey::from_certificate(certificate.der()), Ok(key));
 
         let nameless = rcgen::CertificateParams::default().self_signed(&signer).unwrap();
-        assert_eq!(VehicleKey::from_certificate(nameless.der()), Err(IdentityError::NoVehicle));
-        assert!(matches!(VehicleKey::from_certificate(b"junk"), Err(IdentityError::BadCertificate(_))));
+        assert_eq!(
+            VehicleKey::from_certificate(nameless.der()),
+            Err(IdentityError::NoVehicle)
+        );
+        assert!(matches!(
+            VehicleKey::from_certificate(b"junk"),
+            Err(IdentityError::BadCertificate(_))
+        ));
     }
 }

@@ -1,0 +1,38 @@
+//! One file per subcommand; each takes its arguments and returns the process's exit code.
+
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Try it:
+  avl-cloud all --data-dir ./data                       start everything on this machine
+  avl-cloud token --data-dir ./data --fleet demo --vehicle van-1
+                                                        admit a vehicle; hand the token to 'avl-edge enrol'
+  avl-cloud audit --data-dir ./data --vehicle van-1     prove that nothing of it is missing";
+
+/// Fleet cloud: takes fixes from vehicles, keeps each exactly once, and serves tracks and a live map.
+#[derive(Debug, Parser)]
+#[command(name = "avl-cloud", version, about, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Token(token::Arguments),
+}
+
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Token(arguments) => token::run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("avl-cloud: {error:#}");
+        // Not 1: `audit` says 1 for "something is missing".
+        ExitCode::from(2)
+    })
+}

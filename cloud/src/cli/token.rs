@@ -1,0 +1,48 @@
+//! `avl-cloud token`: admits one vehicle.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use avl_cloud::data_dir::DataDir;
+use avl_cloud::fleet::authority::Authority;
+use avl_cloud::fleet::tokens::Tokens;
+use avl_cloud::time::now_utc;
+use avl_shared::identity::{FleetId, VehicleId, VehicleKey};
+
+/// Print an enrolment token for one vehicle, and nothing else
+///
+/// The token admits that vehicle once, within its time; give it to the installer over a channel you trust. Works
+/// while 'avl-cloud all' runs and also before its first start.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Where avl-cloud keeps everything
+    #[arg(long, value_name = "DIR", env = "AVL_CLOUD_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Fleet the vehicle belongs to
+    #[arg(long, value_name = "FLEET")]
+    fleet: FleetId,
+    /// Vehicle, unique within its fleet (a VIN fits)
+    #[arg(long, value_name = "VEHICLE")]
+    vehicle: VehicleId,
+    /// How long the token is good for, such as 30m, 12h or 7d
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime_serde::re::humantime::parse_duration)]
+    expires: Duration,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let data = DataDir::create(&arguments.data_dir)?;
+    let authority = Authority::load_or_create(&data.authority())?;
+    let vehicle = VehicleKey {
+        fleet: arguments.fleet.clone(),
+        vehicle: arguments.vehicle.clone(),
+    };
+    let token = Tokens::open(&data.store())?.create(
+        &vehicle,
+        authority.fingerprint(),
+        now_utc(),
+        arguments.expires,
+    )?;
+    println!("{token}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,167 @@
+//! Enrolment tokens: made for an operator, used once by a gateway.
+
+use std::path::Path;
+use std::time::Duration;
+
+use avl_shared::enrolment::{EnrolmentToken, Fingerprint, SECRET_BYTES};
+use avl_shared::fix::UtcMillis;
+use avl_shared::identity::VehicleKey;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::store::sqlite::{self, OpenError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("enrolment tokens cannot be read or written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("enrolment token is unknown here: make one with 'avl-cloud token' on this server")]
+    Unknown,
+    #[error("enrolment token has expired: make a new one with 'avl-cloud token'")]
+    Expired,
+    #[error(
+        "enrolment token was used already: each admits one vehicle once; make a new one with 'avl-cloud token'"
+    )]
+    Used,
+    #[error("a token's life of {0:?} is too long")]
+    TooLong(Duration),
+}
+
+#[derive(Debug)]
+pub struct Tokens {
+    connection: Connection,
+}
+
+impl Tokens {
+    /// Opens the table, and makes the store when it is missing. Works beside a running `avl-cloud`.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn open(store: &Path) -> Result<Self, TokenError> {
+        Ok(Self {
+            connection: sqlite::open(store)?,
+        })
+    }
+
+    /// Makes a token for `vehicle`; when this returns, it is durable.
+    ///
+    /// # Errors
+    /// When it cannot be stored.
+    pub fn create(
+        &self,
+        vehicle: &VehicleKey,
+        ca: Fingerprint,
+        now: UtcMillis,
+        life: Duration,
+    ) -> Result<EnrolmentToken, TokenError> {
+        let token = EnrolmentToken {
+            secret: rand::random::<[u8; SECRET_BYTES]>(),
+            ca,
+        };
+        let expires_at = i64::try_from(life.as_millis())
+            .ok()
+            .and_then(|life| now.checked_add(life));
+        let expires_at = expires_at.ok_or(TokenError::TooLong(life))?;
+        self.connection.execute(
+            "INSERT INTO enrolment_tokens (secret_sha256, fleet, vehicle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
+            params![hash(&token), vehicle.fleet.as_str(), vehicle.vehicle.as_str(), now, expires_at],
+        )?;
+        Ok(token)
+    }
+
+    /// Uses a token up and says which vehicle it admits. Of two requests at the same time one succeeds.
+    ///
+    /// # Errors
+    /// [`TokenError::Unknown`], [`TokenError::Expired`] or [`TokenError::Used`].
+    pub fn redeem(&self, token: &EnrolmentToken, now: UtcMillis) -> Result<VehicleKey, TokenError> {
+        let hash = hash(token);
+        let admitted: Option<(String, String)> = self
+            .connection
+            .query_row(
+                "UPDATE enrolment_tokens SET used_at = ?2 WHERE secret_sha256 = ?1 AND used_at IS NULL AND expires_at > ?2
+                 RETURNING fleet, vehicle",
+                params![hash, now],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .optional()?;
+        match admitted {
+            Some((fleet, vehicle)) => format!("{fleet}/{vehicle}")
+                .parse()
+                .map_err(|_| TokenError::Unknown),
+            None => Err(self.why_refused(&hash)?),
+        }
+    }
+
+    /// Safe to tell: who asks has shown a secret of 128 bits.
+    fn why_refused(&self, hash: &[u8]) -> Result<TokenError, TokenError> {
+        let used: Option<bool> = self
+            .connection
+            .query_row(
+                "SELECT used_at IS NOT NULL FROM enrolment_tokens WHERE secret_sha256 = ?",
+                [hash],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(match used {
+            None => TokenError::Unknown,
+            Some(true) => TokenError::Used,
+            Some(false) => TokenError::Expired,
+        })
+    }
+}
+
+/// A plain hash is enough: the secret is random, there is nothing to guess.
+fn hash(token: &EnrolmentToken) -> Vec<u8> {
+    ring::digest::digest(&ring::digest::SHA256, &token.secret)
+        .as_ref()
+        .to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn tokens() -> (tempfile::TempDir, Tokens, VehicleKey, Fingerprint) {
+        let temp = tempfile::tempdir().unwrap();
+        let tokens = Tokens::open(&temp.path().join("store.sqlite")).unwrap();
+        (temp, tokens, "demo/van-1".parse().unwrap(), Fingerprint([1; 32]))
+    }
+
+    #[test]
+    fn a_token_admits_its_vehicle_once() {
+        let (_temp, tokens, vehicle, ca) = tokens();
+        let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
+        assert_eq!(tokens.redeem(&token, 2_000).unwrap(), vehicle);
+        assert!(matches!(tokens.redeem(&token, 3_000), Err(TokenError::Used)));
+    }
+
+    #[test]
+    fn an_expired_or_invented_token_admits_nobody() {
+        let (_temp, tokens, vehicle, ca) = tokens();
+        let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
+        assert!(matches!(
+            tokens.redeem(&token, 1_000 + 3_600_000),
+            Err(TokenError::Expired)
+        ));
+        let invented = EnrolmentToken {
+            secret: [9; SECRET_BYTES],
+            ca,
+        };
+        assert!(matches!(
+            tokens.redeem(&invented, 2_000),
+            Err(TokenError::Unknown)
+        ));
+    }
+
+    #[test]
+    fn the_secret_itself_is_not_stored() {
+        let (temp, tokens, vehicle, ca) = tokens();
+        let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
+        drop(tokens);
+        let stored = std::fs::read(temp.path().join("store.sqlite")).unwrap();
+        assert!(!stored.windows(SECRET_BYTES).any(|window| window == token.secret));
+    }
+}
