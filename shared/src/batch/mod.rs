@@ -1,6 +1,21 @@
 //! The wire batch: what a vehicle uploads, and what the journal keeps as it came.
 //!
-//! Placeholder text for the module documentation; the codec's author replaces this file.
+//! A batch holds consecutive fixes of one epoch and decodes alone. Values are predicted (position by dead
+//! reckoning), and the residuals go through an adaptive binary range coder that starts from compiled, trained
+//! priors. What went in comes out equal. All of it is integer arithmetic, bounded before any work is done, and
+//! vouched for by a CRC over the decoded values. `docs/wire-batch.md` specifies the format for other languages.
+//!
+//! It does not choose which fixes are worth sending, and it does not encrypt or sign.
+
+mod coder;
+mod frame;
+mod geometry;
+mod predict;
+mod priors;
+mod row;
+mod symbol;
+pub mod training;
+mod walk;
 
 use crate::fix::Fix;
 use crate::sequence::{Epoch, SequenceRange};
@@ -29,32 +44,78 @@ pub struct Header {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    #[error("a batch holds 1 to {MAX_FIXES} fixes, not {0}")]
+    #[error("a batch holds 1 to {MAX_FIXES} fixes, not {0}: split it")]
     Count(usize),
+    #[error("{count} fixes from sequence {first} run past the last sequence number: start a new epoch")]
+    SequenceOverflow { first: u64, count: usize },
+    #[error("a fix has an uptime and the batch names no boot: set `boot_id`")]
+    UptimeWithoutBoot,
+    #[error("the encoded batch exceeds {MAX_BYTES} bytes: put fewer fixes into it")]
+    TooLong,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    #[error("unknown batch version {0}")]
+    #[error(
+        "not a batch: it begins with byte {0:#04x} instead of 0xa1 (is this another message, or shifted?)"
+    )]
+    NotABatch(u8),
+    #[error(
+        "batch version {0} is unknown to this build, which reads version 1: upgrade the reader; keep the batch"
+    )]
     UnknownVersion(u8),
+    #[error(
+        "prior table {0} is unknown to this build, which has table 1: upgrade the reader; keep the batch"
+    )]
+    UnknownPriors(u8),
+    #[error("batch flags {0:#x} are unknown to this build: upgrade the reader; keep the batch")]
+    UnknownFlags(u8),
+    #[error(
+        "the batch ends too early, after {length} bytes: it was cut in transport or storage; ask for it again"
+    )]
+    Truncated { length: usize },
+    #[error("{length} bytes exceed the {MAX_BYTES} a batch may have: the sender is broken or hostile")]
+    TooLong { length: usize },
+    #[error(
+        "a batch holds 1 to {MAX_FIXES} fixes, this claims {0}: it is damaged, or the sender is broken or hostile"
+    )]
+    Count(u64),
+    #[error("{count} fixes from sequence {first} run past the last sequence number: it is damaged or forged")]
+    SequenceOverflow { first: u64, count: u64 },
+    #[error("{0}, which no encoder writes: the batch is damaged; ask for it again")]
+    Malformed(&'static str),
+    #[error(
+        "bytes follow the coded fixes: two messages ran together, or the batch is damaged; ask for it again"
+    )]
+    TrailingBytes,
+    #[error("checksum {found:08x} instead of {expected:08x}: the batch is damaged; ask for it again")]
+    Checksum { expected: u32, found: u32 },
 }
 
+/// Encodes a batch into one frame.
+///
 /// # Errors
-/// See [`EncodeError`].
-pub fn encode(_batch: &Batch) -> Result<Vec<u8>, EncodeError> {
-    Err(EncodeError::Count(0))
+/// [`EncodeError`] when the batch is empty or exceeds a limit, or when an uptime has no boot to count from.
+pub fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
+    frame::encode(batch)
 }
 
+/// Decodes one whole frame: limits first, then the fixes, then the CRC over them. Memory is bounded by
+/// [`MAX_FIXES`] whatever the bytes say.
+///
 /// # Errors
-/// See [`DecodeError`].
-pub fn decode(_bytes: &[u8]) -> Result<Batch, DecodeError> {
-    Err(DecodeError::UnknownVersion(0))
+/// [`DecodeError`]; nothing of a batch that fails is returned.
+pub fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
+    frame::decode(bytes)
 }
 
 /// Reads the frame's header only; its CRC is not checked.
 ///
 /// # Errors
 /// See [`DecodeError`].
-pub fn peek(_bytes: &[u8]) -> Result<Header, DecodeError> {
-    Err(DecodeError::UnknownVersion(0))
+pub fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
+    frame::peek(bytes)
 }
+
+#[cfg(test)]
+mod tests;
