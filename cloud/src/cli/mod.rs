@@ -1,5 +1,7 @@
 //! One file per subcommand; each takes its arguments and returns the process's exit code.
 
+mod openapi;
+mod sign_in;
 mod token;
 
 use std::process::ExitCode;
@@ -23,11 +25,17 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Print the API's OpenAPI 3.1 document
+    Openapi,
+    /// Print a link that signs one browser in, once, within ten minutes
+    SignIn(sign_in::Arguments),
     Token(token::Arguments),
 }
 
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::Openapi => openapi::run(),
+        Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

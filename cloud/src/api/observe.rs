@@ -1,0 +1,47 @@
+//! Metrics and logs of requests. Neither holds a query string or a header: a sign-in code or a token could be in it.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request};
+use axum::middleware::Next;
+use axum::response::Response;
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// From a cached answer to the answer limit.
+const SECONDS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// Histogram samples wait in memory until they are folded in; a scrape does it too.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Makes this process record its metrics. Once a process, inside a runtime.
+///
+/// # Errors
+/// When a recorder is already installed.
+pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .install_recorder()?;
+    let upkeep = handle.clone();
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            ticks.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(handle)
+}
+
+pub(crate) async fn record(request: Request, next: Next) -> Response {
+    let begin = Instant::now();
+    let method = request.method().clone();
+    // The route's pattern, not the path: vehicle names would make a series each.
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let (status, took) = (response.status().as_u16(), begin.elapsed());
+    let labels = [("method", method.to_string()), ("route", route.clone()), ("status", status.to_string())];
+    metrics::counter!("avl_http_requests_total", &labels).increment(1);
+    metrics::histogram!("avl_http_request_duration_seconds", "route" => route.clone()).record(took);
+    tracing::debug!(%method, route, status, took_ms = took.as_millis(), "request");
+    response
+}
