@@ -43,7 +43,7 @@ impl Fleet {
         count: usize,
         link: SocketAddr,
         script: Script,
-        progress: impl Fn(usize),
+        mut progress: impl FnMut(usize),
     ) -> anyhow::Result<Self> {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).context("no UDP socket for the fleet")?;
         let mut vehicles = Vec::with_capacity(count);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use avl_shared::fix::UtcMillis;
+use avl_shared::fix::{Fix, UtcMillis};
 use avl_shared::link::{self, ToCloud, ToVehicle, to_cloud, to_vehicle};
 use avl_shared::sequence::Epoch;
 use avl_shared::tls;
@@ -43,7 +43,9 @@ pub struct Script {
     /// Fixes in a batch.
     pub batch: usize,
     /// Parks by itself behind so many fixes.
-    pub fixes: Option<usize>,
+    pub fixes: Option<u64>,
+    /// Whether to remember every fix for the oracle. A fleet that drives for days without one should not.
+    pub remember: bool,
 }
 
 #[derive(Debug, Default)]
@@ -89,7 +91,7 @@ impl VirtualVehicle {
             outbox: Outbox::new(Epoch(rand::random())),
             script,
             shared: Arc::clone(&shared),
-            packed: 0,
+            unpacked: Vec::new(),
         };
         let task = tokio::spawn(driver.run(endpoint, config, link, parked_sender));
         Ok(Self { name: name.to_owned(), shared, parked, task })
@@ -115,7 +117,7 @@ impl VirtualVehicle {
         self.shared.linked.load(Ordering::Relaxed)
     }
 
-    /// Every fix it emitted, as its receiver would have printed it.
+    /// Every fix it emitted, as its receiver would have printed it, if its script says to remember them.
     #[must_use]
     pub fn truth(&self) -> Vec<Truth> {
         let readings = self.shared.readings.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,8 +148,8 @@ struct Driver {
     outbox: Outbox,
     script: Script,
     shared: Arc<Shared>,
-    /// Fixes already in batches.
-    packed: usize,
+    /// Emitted, not yet in a batch.
+    unpacked: Vec<Fix>,
 }
 
 impl Driver {
@@ -159,7 +161,7 @@ impl Driver {
         parked: watch::Sender<bool>,
     ) {
         let mut clock = self.clock();
-        while !(self.is_parking() && self.outbox.is_empty()) {
+        while !self.is_done() {
             let connecting = endpoint.connect_with(config.clone(), link, SERVER_NAME);
             let connection = match connecting {
                 // Time goes on while the link is down: the receiver prints.
@@ -174,7 +176,7 @@ impl Driver {
                 connection.close(0_u32.into(), b"");
             }
             let pause = Duration::from_millis(rand::rng().random_range(0..BACKOFF_MS));
-            if !(self.is_parking() && self.outbox.is_empty()) {
+            if !self.is_done() {
                 self.meanwhile(&mut clock, tokio::time::sleep(pause)).await;
             }
         }
@@ -201,6 +203,10 @@ impl Driver {
         }
     }
 
+    fn is_done(&self) -> bool {
+        self.is_parking() && self.unpacked.is_empty() && self.outbox.is_empty()
+    }
+
     fn is_parking(&self) -> bool {
         self.shared.parking.load(Ordering::Relaxed)
     }
@@ -211,29 +217,24 @@ impl Driver {
             return;
         }
         let Some(reading) = self.drive.next() else { return };
-        let count = {
-            let mut readings = self.shared.readings.lock().unwrap_or_else(PoisonError::into_inner);
-            readings.push(reading);
-            readings.len()
-        };
-        self.shared.emitted.fetch_add(1, Ordering::Relaxed);
-        if self.script.fixes.is_some_and(|fixes| count >= fixes) {
+        self.unpacked.push(reading.fix());
+        if self.script.remember {
+            self.shared.readings.lock().unwrap_or_else(PoisonError::into_inner).push(reading);
+        }
+        let emitted = self.shared.emitted.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.script.fixes.is_some_and(|fixes| emitted >= fixes) {
             self.shared.parking.store(true, Ordering::Relaxed);
         }
-        if count - self.packed >= self.script.batch || self.is_parking() {
+        if self.unpacked.len() >= self.script.batch || self.is_parking() {
             self.pack();
         }
     }
 
     fn pack(&mut self) {
-        let fixes: Vec<_> = {
-            let readings = self.shared.readings.lock().unwrap_or_else(PoisonError::into_inner);
-            readings[self.packed..].iter().map(Reading::fix).collect()
-        };
+        let fixes = std::mem::take(&mut self.unpacked);
         if fixes.is_empty() {
             return;
         }
-        self.packed += fixes.len();
         if let Err(error) = self.outbox.push(fixes) {
             tracing::error!("virtual vehicle cannot pack its fixes: {error:#}");
         }

@@ -15,12 +15,56 @@ use crate::oracle::api::Row;
 
 #[derive(Clone, Debug)]
 pub enum Source {
-    Serial(PathBuf),
+    Serial {
+        path: PathBuf,
+        baud: u32,
+    },
     /// At so many times real time; 0 is as fast as it goes.
     Replay {
         path: PathBuf,
         speed: f64,
     },
+}
+
+impl Source {
+    /// A virtual receiver: a pty has no speed, so any will do.
+    #[must_use]
+    pub fn virtual_serial(path: &Path) -> Self {
+        Self::Serial { path: path.to_owned(), baud: 115_200 }
+    }
+}
+
+/// The times that make the difference between a test of seconds and a drive of hours.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// The longest that a fix is in memory only.
+    pub durability: Duration,
+    /// How long a fix may wait before it is sent.
+    pub latency: Duration,
+    /// How often the gateway asks for an acknowledgement.
+    pub ack_interval: Duration,
+    /// How long that may stay unanswered before it connects anew.
+    pub ack_timeout: Duration,
+    pub reconnect_max: Duration,
+}
+
+impl Tuning {
+    /// Everything some fifty times as fast as on the road.
+    pub const HASTY: Self = Self {
+        durability: Duration::from_millis(100),
+        latency: Duration::from_millis(250),
+        ack_interval: Duration::from_millis(500),
+        ack_timeout: Duration::from_secs(3),
+        reconnect_max: Duration::from_secs(1),
+    };
+    /// A gateway as it is delivered, but for a livelier map.
+    pub const SHOWN: Self = Self {
+        durability: Duration::from_secs(1),
+        latency: Duration::from_secs(1),
+        ack_interval: Duration::from_secs(10),
+        ack_timeout: Duration::from_secs(10),
+        reconnect_max: Duration::from_secs(2),
+    };
 }
 
 /// What `avl-edge buffer --json` claims to hold.
@@ -61,12 +105,12 @@ impl Edge {
         log: &Path,
         source: &Source,
         quic: &str,
-        durability: Duration,
+        tuning: Tuning,
     ) -> anyhow::Result<Self> {
         let mut text = format!("state_dir = {:?}\n[source]\n", folder.join("state").display().to_string());
         match source {
-            Source::Serial(path) => {
-                writeln!(text, "kind = \"serial\"\npath = {:?}", path.display().to_string())?
+            Source::Serial { path, baud } => {
+                writeln!(text, "kind = \"serial\"\npath = {:?}\nbaud = {baud}", path.display().to_string())?;
             }
             Source::Replay { path, speed } => {
                 writeln!(
@@ -76,10 +120,19 @@ impl Edge {
                 )?;
             }
         }
-        write!(
+        let Tuning { durability, latency, ack_interval, ack_timeout, reconnect_max } = tuning;
+        writeln!(text, "[buffer]\ndurability = \"{}ms\"", durability.as_millis())?;
+        writeln!(text, "[uplink]\nlatency = \"{}ms\"", latency.as_millis())?;
+        writeln!(
             text,
-            "[buffer]\ndurability = \"{}ms\"\n[uplink.quic]\naddress = {quic:?}\n",
-            durability.as_millis()
+            "ack_interval = \"{}ms\"\nack_timeout = \"{}ms\"",
+            ack_interval.as_millis(),
+            ack_timeout.as_millis()
+        )?;
+        writeln!(
+            text,
+            "reconnect_max = \"{}ms\"\n[uplink.quic]\naddress = {quic:?}",
+            reconnect_max.as_millis()
         )?;
         let config = folder.join("avl-edge.toml");
         std::fs::write(&config, text).with_context(|| config.display().to_string())?;

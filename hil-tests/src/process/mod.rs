@@ -8,5 +8,5 @@ mod scene;
 
 pub use child::{Child, Output, program, run};
 pub use cloud::{Cloud, Ports};
-pub use edge::{Buffer, Edge, Source};
+pub use edge::{Buffer, Edge, Source, Tuning};
 pub use scene::{Scene, eventually};

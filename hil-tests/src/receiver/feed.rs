@@ -65,12 +65,12 @@ impl Feed {
         Ok(())
     }
 
-    /// Instants already handed out, of a log.
+    /// How many instants a log holds.
     #[must_use]
-    pub fn position(&self) -> usize {
+    pub fn instants(&self) -> usize {
         match self {
-            Self::Log { next, .. } => *next,
-            Self::Drive { .. } => 0,
+            Self::Log { instants, .. } => instants.len(),
+            Self::Drive { left, .. } => left.unwrap_or(usize::MAX),
         }
     }
 }

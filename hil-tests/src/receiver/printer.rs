@@ -36,7 +36,9 @@ pub struct Printed {
 
 #[derive(Clone, Debug, Default)]
 struct Record {
+    /// Only of a log: a drive goes on for ever.
     printed: Vec<Printed>,
+    count: usize,
     /// Bursts cut short because nobody read.
     overruns: u64,
 }
@@ -113,7 +115,7 @@ impl VirtualReceiver {
         let _ = self.orders.send(Order::Go).await;
     }
 
-    /// What was printed whole so far, in order; what was printed twice stands there twice.
+    /// What was printed whole of a log so far, in order; what was printed twice stands there twice.
     #[must_use]
     pub fn printed(&self) -> Vec<Printed> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner).printed.clone()
@@ -122,7 +124,7 @@ impl VirtualReceiver {
     /// How many bursts were printed whole so far.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).printed.len()
+        self.record.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
     #[must_use]
@@ -218,7 +220,11 @@ impl Printer {
             let rest = burst.bytes.get(self.written..).unwrap_or_default();
             if rest.is_empty() {
                 let printed = Printed { time: burst.time, at: Instant::now() };
-                self.record.lock().unwrap_or_else(PoisonError::into_inner).printed.push(printed);
+                let mut record = self.record.lock().unwrap_or_else(PoisonError::into_inner);
+                record.count += 1;
+                if matches!(self.feed, Feed::Log { .. }) {
+                    record.printed.push(printed);
+                }
                 self.burst = None;
                 return;
             }

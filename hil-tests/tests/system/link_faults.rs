@@ -1,0 +1,106 @@
+//! The link is cut, slow, lossy, and changes its address under way.
+
+use std::time::Duration;
+
+use hil_tests::link::{Impairment, Relay};
+use hil_tests::logs::{Log, URBAN};
+use hil_tests::process::{Source, eventually};
+use hil_tests::receiver::{Feed, Pace, VirtualReceiver};
+
+use crate::stage::{FLEET, PATIENCE, Stage, VEHICLE, play};
+
+struct Drive {
+    stage: Stage,
+    relay: Relay,
+    receiver: VirtualReceiver,
+    edge: hil_tests::process::Edge,
+}
+
+impl Drive {
+    async fn through_relay(name: &str, pace: Pace) -> anyhow::Result<Option<Self>> {
+        let Some(path) = URBAN.path() else { return Ok(None) };
+        let stage = Stage::set(name, &path).await?;
+        let relay = Relay::to(stage.quic()?, 5).await?;
+        let receiver = VirtualReceiver::plug_in(Feed::log(Log::read(&path)?), pace, None)?;
+        // By name: the certificate is the cloud's, whatever address its packets pass.
+        let quic = format!("localhost:{}", relay.address().port());
+        let mut edge = stage.gateway(&Source::virtual_serial(receiver.device()), &quic).await?;
+        edge.start()?;
+        Ok(Some(Self { stage, relay, receiver, edge }))
+    }
+
+    async fn more_fixes_than(&self, count: u64) -> anyhow::Result<u64> {
+        let api = self.stage.cloud.api()?;
+        eventually("more fixes", PATIENCE, || async {
+            let fixes = api.fixes(&format!("{FLEET}/{VEHICLE}")).await?;
+            Ok((fixes > count).then_some(fixes))
+        })
+        .await
+    }
+
+    /// Waits until the receiver has printed so many more fixes.
+    async fn printed(&self, more: usize) {
+        let goal = self.receiver.count() + more;
+        while self.receiver.count() < goal && !self.receiver.is_finished() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn ends_well(mut self) -> anyhow::Result<()> {
+        tokio::time::timeout(PATIENCE, self.receiver.finished()).await?;
+        self.stage.judge().await?;
+        self.edge.stop().await
+    }
+}
+
+const CUT: Impairment = Impairment { cut: true, delay: Duration::ZERO, loss: 0.0 };
+
+#[test]
+fn a_cut_link_loses_nothing() {
+    play(async {
+        let Some(drive) = Drive::through_relay("link-cut", Pace::Accelerated(70.0)).await? else {
+            return Ok(());
+        };
+        drive.more_fixes_than(100).await?;
+        // A tunnel: short enough for the connection to live on.
+        drive.relay.set(CUT);
+        drive.printed(80).await;
+        drive.relay.set(Impairment::default());
+        let before = drive.stage.cloud.api()?.fixes(&format!("{FLEET}/{VEHICLE}")).await?;
+        drive.more_fixes_than(before + 100).await?;
+        // Half the drive out of reach: longer than the gateway waits for its acknowledgement.
+        drive.relay.set(CUT);
+        drive.printed(600).await;
+        anyhow::ensure!(drive.relay.dropped() > 0, "the gateway has not even tried to send");
+        drive.relay.set(Impairment::default());
+        drive.ends_well().await
+    });
+}
+
+#[test]
+fn an_address_change_loses_nothing() {
+    play(async {
+        let Some(drive) = Drive::through_relay("link-address", Pace::Accelerated(150.0)).await? else {
+            return Ok(());
+        };
+        let mut fixes = 0;
+        for _ in 0..5 {
+            fixes = drive.more_fixes_than(fixes + 100).await?;
+            drive.relay.change_source_address();
+        }
+        drive.more_fixes_than(fixes).await?;
+        anyhow::ensure!(drive.relay.rebinds() >= 5, "only {} address changes", drive.relay.rebinds());
+        drive.ends_well().await
+    });
+}
+
+#[test]
+fn a_slow_and_lossy_link_loses_nothing() {
+    play(async {
+        let Some(drive) = Drive::through_relay("link-loss", Pace::Accelerated(150.0)).await? else {
+            return Ok(());
+        };
+        drive.relay.set(Impairment { cut: false, delay: Duration::from_millis(150), loss: 0.1 });
+        drive.ends_well().await
+    });
+}

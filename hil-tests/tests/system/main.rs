@@ -1,0 +1,11 @@
+//! The whole system, as real processes on this machine, judged from outside. `docs/testing.md` says what is
+//! proven where. Logs of every process are kept in `artifacts/system/SCENARIO`.
+
+mod decode_and_pack;
+mod demo;
+mod fleet;
+mod front_door;
+mod kills;
+mod link_faults;
+mod stage;
+mod whole_way;
