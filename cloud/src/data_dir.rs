@@ -44,10 +44,7 @@ impl DataDir {
     /// When it cannot be made or is not a directory.
     pub fn create(root: impl Into<PathBuf>) -> Result<Self, DataDirError> {
         let root = root.into();
-        make_private_dir(&root).map_err(|error| DataDirError::Unusable {
-            path: root.clone(),
-            error,
-        })?;
+        make_private_dir(&root).map_err(|error| DataDirError::Unusable { path: root.clone(), error })?;
         Ok(Self { root })
     }
 
@@ -57,11 +54,7 @@ impl DataDir {
     /// [`DataDirError::Missing`].
     pub fn existing(root: impl Into<PathBuf>) -> Result<Self, DataDirError> {
         let root = root.into();
-        if root.is_dir() {
-            Ok(Self { root })
-        } else {
-            Err(DataDirError::Missing { path: root })
-        }
+        if root.is_dir() { Ok(Self { root }) } else { Err(DataDirError::Missing { path: root }) }
     }
 
     #[must_use]
@@ -97,26 +90,14 @@ impl DataDir {
     /// [`DataDirError::Locked`] while another process holds it.
     pub fn lock(&self) -> Result<Lock, DataDirError> {
         let path = self.root.join("lock");
-        let failed = |error: io::Error| DataDirError::File {
-            path: path.clone(),
-            error,
-        };
+        let failed = |error: io::Error| DataDirError::File { path: path.clone(), error };
         let mut file = open_lock_file(&path).map_err(failed)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let owner = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-            let owner = if owner.is_empty() {
-                "unknown".to_owned()
-            } else {
-                owner
-            };
-            return Err(DataDirError::Locked {
-                path: self.root.clone(),
-                owner,
-            });
+            let owner = if owner.is_empty() { "unknown".to_owned() } else { owner };
+            return Err(DataDirError::Locked { path: self.root.clone(), owner });
         }
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
-            .map_err(failed)?;
+        file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
         Ok(Lock { _file: file })
     }
 }
@@ -127,13 +108,7 @@ pub(crate) fn make_private_dir(path: &Path) -> io::Result<()> {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 /// Runs `work` while no other process that uses the same lock file does.
@@ -152,12 +127,7 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let beside = PathBuf::from(beside);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
@@ -192,19 +162,13 @@ mod tests {
         let secret = dir.path().join("secret");
         write_private(&secret, b"one").unwrap();
         write_private(&secret, b"two").unwrap();
-        assert_eq!(
-            (fs::read(&secret).unwrap().as_slice(), mode(&secret)),
-            (&b"two"[..], 0o600)
-        );
+        assert_eq!((fs::read(&secret).unwrap().as_slice(), mode(&secret)), (&b"two"[..], 0o600));
     }
 
     #[test]
     fn a_reader_makes_no_directory() {
         let temp = tempfile::tempdir().unwrap();
-        assert!(matches!(
-            DataDir::existing(temp.path().join("typo")),
-            Err(DataDirError::Missing { .. })
-        ));
+        assert!(matches!(DataDir::existing(temp.path().join("typo")), Err(DataDirError::Missing { .. })));
         assert!(!temp.path().join("typo").exists());
     }
 }

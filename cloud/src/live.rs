@@ -25,9 +25,7 @@ pub struct LiveFeed {
 
 impl Default for LiveFeed {
     fn default() -> Self {
-        Self {
-            sender: broadcast::Sender::new(CAPACITY),
-        }
+        Self { sender: broadcast::Sender::new(CAPACITY) }
     }
 }
 

@@ -67,9 +67,7 @@ impl fmt::Display for EnrolmentToken {
 
 impl fmt::Debug for EnrolmentToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EnrolmentToken")
-            .field("ca", &self.ca)
-            .finish_non_exhaustive()
+        f.debug_struct("EnrolmentToken").field("ca", &self.ca).finish_non_exhaustive()
     }
 }
 
@@ -111,21 +109,14 @@ mod tests {
 
     #[test]
     fn a_token_survives_being_copied() {
-        let token = EnrolmentToken {
-            secret: [7; SECRET_BYTES],
-            ca: Fingerprint::of(b"ca"),
-        };
+        let token = EnrolmentToken { secret: [7; SECRET_BYTES], ca: Fingerprint::of(b"ca") };
         assert_eq!(format!(" {token}\n").parse::<EnrolmentToken>(), Ok(token.clone()));
         assert_eq!(token.to_string().len(), PREFIX.len() + 64);
     }
 
     #[test]
     fn a_damaged_token_says_so() {
-        let whole = EnrolmentToken {
-            secret: [7; SECRET_BYTES],
-            ca: Fingerprint::of(b"ca"),
-        }
-        .to_string();
+        let whole = EnrolmentToken { secret: [7; SECRET_BYTES], ca: Fingerprint::of(b"ca") }.to_string();
         for bad in ["", "avl1.", &whole[1..], &whole[..whole.len() - 4], "avl1.!!!"] {
             assert_eq!(bad.parse::<EnrolmentToken>(), Err(BadToken), "{bad}");
         }
@@ -133,14 +124,8 @@ mod tests {
 
     #[test]
     fn debug_output_hides_the_secret() {
-        let token = EnrolmentToken {
-            secret: [0xab; SECRET_BYTES],
-            ca: Fingerprint::of(b"ca"),
-        };
+        let token = EnrolmentToken { secret: [0xab; SECRET_BYTES], ca: Fingerprint::of(b"ca") };
         let shown = format!("{token:?}");
-        assert!(
-            !shown.contains("171") && !shown.to_lowercase().contains("abab"),
-            "{shown}"
-        );
+        assert!(!shown.contains("171") && !shown.to_lowercase().contains("abab"), "{shown}");
     }
 }

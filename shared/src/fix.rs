@@ -59,8 +59,7 @@ impl Fix {
 
     #[must_use]
     pub fn speed_mps(&self) -> Option<f64> {
-        self.speed
-            .map(|knots| knots.to_f64() * METRES_PER_SECOND_PER_KNOT)
+        self.speed.map(|knots| knots.to_f64() * METRES_PER_SECOND_PER_KNOT)
     }
 
     #[must_use]
@@ -168,11 +167,8 @@ impl Verdict {
         if self.is_empty() {
             return "ok".to_owned();
         }
-        let names: Vec<&str> = Self::NAMES
-            .iter()
-            .filter(|(flag, _)| self.contains(*flag))
-            .map(|(_, name)| *name)
-            .collect();
+        let names: Vec<&str> =
+            Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| *name).collect();
         names.join(",")
     }
 }
@@ -204,9 +200,6 @@ mod tests {
     fn verdict_label_names_every_reason() {
         assert_eq!(Verdict::empty().label(), "ok");
         assert_eq!((Verdict::TELEPORT | Verdict::NO_FIX).label(), "no_fix,teleport");
-        assert_eq!(
-            Verdict::all().label().split(',').count(),
-            Verdict::all().bits().count_ones() as usize
-        );
+        assert_eq!(Verdict::all().label().split(',').count(), Verdict::all().bits().count_ones() as usize);
     }
 }

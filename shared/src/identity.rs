@@ -19,11 +19,7 @@ pub enum IdentityError {
     #[error(
         "{kind} id {value:?} is not 1 to {max} characters of a-z, A-Z, 0-9, '.', '_' and '-', starting with a letter or digit"
     )]
-    BadId {
-        kind: &'static str,
-        value: String,
-        max: usize,
-    },
+    BadId { kind: &'static str, value: String, max: usize },
     #[error("{0:?} does not name a vehicle: expected FLEET/VEHICLE")]
     BadKey(String),
     #[error("certificate cannot be parsed ({0}): enrol the vehicle again")]
@@ -128,13 +124,9 @@ impl FromStr for VehicleKey {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (fleet, vehicle) = text
-            .split_once('/')
-            .ok_or_else(|| IdentityError::BadKey(text.chars().take(80).collect()))?;
-        Ok(Self {
-            fleet: fleet.parse()?,
-            vehicle: vehicle.parse()?,
-        })
+        let (fleet, vehicle) =
+            text.split_once('/').ok_or_else(|| IdentityError::BadKey(text.chars().take(80).collect()))?;
+        Ok(Self { fleet: fleet.parse()?, vehicle: vehicle.parse()? })
     }
 }
 
@@ -150,11 +142,7 @@ mod tests {
         for bad in ["", "+", "#", "a/b", "a b", "ñ", "-a", "..", &"x".repeat(40)] {
             assert!(bad.parse::<VehicleId>().is_err(), "{bad}");
         }
-        let longest = format!(
-            "{}/{}",
-            "f".repeat(MAX_FLEET_CHARS),
-            "v".repeat(MAX_VEHICLE_CHARS)
-        );
+        let longest = format!("{}/{}", "f".repeat(MAX_FLEET_CHARS), "v".repeat(MAX_VEHICLE_CHARS));
         assert_eq!(longest.parse::<VehicleKey>().unwrap().to_string().len(), 64);
     }
 
@@ -168,13 +156,7 @@ mod tests {
         assert_eq!(VehicleKey::from_certificate(certificate.der()), Ok(key));
 
         let nameless = rcgen::CertificateParams::default().self_signed(&signer).unwrap();
-        assert_eq!(
-            VehicleKey::from_certificate(nameless.der()),
-            Err(IdentityError::NoVehicle)
-        );
-        assert!(matches!(
-            VehicleKey::from_certificate(b"junk"),
-            Err(IdentityError::BadCertificate(_))
-        ));
+        assert_eq!(VehicleKey::from_certificate(nameless.der()), Err(IdentityError::NoVehicle));
+        assert!(matches!(VehicleKey::from_certificate(b"junk"), Err(IdentityError::BadCertificate(_))));
     }
 }

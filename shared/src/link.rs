@@ -65,9 +65,7 @@ pub fn take_message<M: Message + Default>(buffer: &mut BytesMut) -> Result<Optio
         return Ok(None);
     }
     buffer.advance(header);
-    M::decode(buffer.split_to(length))
-        .map(Some)
-        .map_err(|error| LinkError::Malformed(error.to_string()))
+    M::decode(buffer.split_to(length)).map(Some).map_err(|error| LinkError::Malformed(error.to_string()))
 }
 
 /// One batch on a lane.
@@ -103,10 +101,7 @@ impl LaneFrame {
             return Ok(None);
         }
         buffer.advance(1 + header);
-        Ok(Some(Self {
-            ack_wanted: flags & LANE_ACK_WANTED != 0,
-            batch: buffer.split_to(length).freeze(),
-        }))
+        Ok(Some(Self { ack_wanted: flags & LANE_ACK_WANTED != 0, batch: buffer.split_to(length).freeze() }))
     }
 }
 
@@ -122,11 +117,7 @@ fn take_length(buffer: &[u8], limit: usize) -> Result<Option<(usize, usize)>, Li
             };
         }
     }
-    if buffer.len() >= 5 {
-        Err(LinkError::BadLength)
-    } else {
-        Ok(None)
-    }
+    if buffer.len() >= 5 { Err(LinkError::BadLength) } else { Ok(None) }
 }
 
 /// # Errors
@@ -135,24 +126,15 @@ pub fn ranges_from_message(ranges: &[message::Range]) -> Result<RangeSet, LinkEr
     ranges
         .iter()
         .map(|range| {
-            SequenceRange::new(range.first, range.last).ok_or(LinkError::BadRange {
-                first: range.first,
-                last: range.last,
-            })
+            SequenceRange::new(range.first, range.last)
+                .ok_or(LinkError::BadRange { first: range.first, last: range.last })
         })
         .collect()
 }
 
 #[must_use]
 pub fn ranges_to_message(ranges: &RangeSet) -> Vec<message::Range> {
-    ranges
-        .ranges()
-        .iter()
-        .map(|range| message::Range {
-            first: range.first(),
-            last: range.last(),
-        })
-        .collect()
+    ranges.ranges().iter().map(|range| message::Range { first: range.first(), last: range.last() }).collect()
 }
 
 /// Where a vehicle publishes (QoS 1).
@@ -190,10 +172,7 @@ mod tests {
             let mut buffer = BytesMut::from(&bytes[..cut]);
             assert_eq!(take_message::<ToCloud>(&mut buffer).unwrap(), None);
             buffer.extend_from_slice(&bytes[cut..]);
-            assert_eq!(
-                take_message::<ToCloud>(&mut buffer).unwrap().as_ref(),
-                Some(&hello)
-            );
+            assert_eq!(take_message::<ToCloud>(&mut buffer).unwrap().as_ref(), Some(&hello));
             assert!(buffer.is_empty());
         }
     }
@@ -201,10 +180,7 @@ mod tests {
     #[test]
     fn a_length_over_the_limit_is_refused_before_the_bytes_arrive() {
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0x0f][..]);
-        assert!(matches!(
-            take_message::<ToCloud>(&mut buffer),
-            Err(LinkError::TooLong { .. })
-        ));
+        assert!(matches!(take_message::<ToCloud>(&mut buffer), Err(LinkError::TooLong { .. })));
         let mut buffer = BytesMut::from(&[0xff, 0xff, 0xff, 0xff, 0xff][..]);
         assert_eq!(take_message::<ToCloud>(&mut buffer), Err(LinkError::BadLength));
     }
@@ -212,10 +188,7 @@ mod tests {
     #[test]
     fn a_lane_with_unknown_flags_is_refused() {
         let mut buffer = BytesMut::from(&[0x80, 1, 0][..]);
-        assert_eq!(
-            LaneFrame::take(&mut buffer, 100),
-            Err(LinkError::UnknownFlags(0x80))
-        );
+        assert_eq!(LaneFrame::take(&mut buffer, 100), Err(LinkError::UnknownFlags(0x80)));
     }
 
     proptest! {

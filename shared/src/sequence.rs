@@ -27,11 +27,7 @@ impl SequenceRange {
     /// `None` when `last < first`.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Option<Self> {
-        if last < first {
-            None
-        } else {
-            Some(Self { first, last })
-        }
+        if last < first { None } else { Some(Self { first, last }) }
     }
 
     /// `count` numbers from `first`; `None` for a count of zero or a range past `u64::MAX`.
@@ -98,9 +94,7 @@ impl RangeSet {
     /// How many numbers it holds, at most `u64::MAX`.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.ranges
-            .iter()
-            .fold(0_u64, |sum, range| sum.saturating_add(range.count()))
+        self.ranges.iter().fold(0_u64, |sum, range| sum.saturating_add(range.count()))
     }
 
     #[must_use]
@@ -121,36 +115,26 @@ impl RangeSet {
     #[must_use]
     pub fn contains(&self, sequence: u64) -> bool {
         let next = self.ranges.partition_point(|range| range.last < sequence);
-        self.ranges
-            .get(next)
-            .is_some_and(|range| range.contains(sequence))
+        self.ranges.get(next).is_some_and(|range| range.contains(sequence))
     }
 
     /// Whether every number of `range` is in the set.
     #[must_use]
     pub fn covers(&self, range: SequenceRange) -> bool {
         let next = self.ranges.partition_point(|held| held.last < range.first);
-        self.ranges
-            .get(next)
-            .is_some_and(|held| held.first <= range.first && range.last <= held.last)
+        self.ranges.get(next).is_some_and(|held| held.first <= range.first && range.last <= held.last)
     }
 
     /// Adds `range` and returns the part of it that was not there before: what a receiver of duplicates may count.
     pub fn insert(&mut self, range: SequenceRange) -> RangeSet {
         let fresh = self.missing_within(range);
         // Everything that overlaps or touches the new range melts into it.
-        let from = self
-            .ranges
-            .partition_point(|held| held.last < range.first.saturating_sub(1));
-        let to = self
-            .ranges
-            .partition_point(|held| held.first <= range.last.saturating_add(1));
-        let merged = self.ranges[from..to]
-            .iter()
-            .fold(range, |all, held| SequenceRange {
-                first: all.first.min(held.first),
-                last: all.last.max(held.last),
-            });
+        let from = self.ranges.partition_point(|held| held.last < range.first.saturating_sub(1));
+        let to = self.ranges.partition_point(|held| held.first <= range.last.saturating_add(1));
+        let merged = self.ranges[from..to].iter().fold(range, |all, held| SequenceRange {
+            first: all.first.min(held.first),
+            last: all.last.max(held.last),
+        });
         self.ranges.splice(from..to, [merged]);
         fresh
     }
@@ -161,14 +145,10 @@ impl RangeSet {
         if from >= to {
             return;
         }
-        let left = range
-            .first
-            .checked_sub(1)
-            .and_then(|last| SequenceRange::new(self.ranges[from].first, last));
-        let right = range
-            .last
-            .checked_add(1)
-            .and_then(|first| SequenceRange::new(first, self.ranges[to - 1].last));
+        let left =
+            range.first.checked_sub(1).and_then(|last| SequenceRange::new(self.ranges[from].first, last));
+        let right =
+            range.last.checked_add(1).and_then(|first| SequenceRange::new(first, self.ranges[to - 1].last));
         self.ranges.splice(from..to, left.into_iter().chain(right));
     }
 
@@ -184,13 +164,9 @@ impl RangeSet {
         let mut missing = Vec::new();
         let mut next = Some(range.first);
         let from = self.ranges.partition_point(|held| held.last < range.first);
-        for held in self.ranges[from..]
-            .iter()
-            .take_while(|held| held.first <= range.last)
-        {
-            if let Some(gap) = next
-                .zip(held.first.checked_sub(1))
-                .and_then(|(first, last)| SequenceRange::new(first, last))
+        for held in self.ranges[from..].iter().take_while(|held| held.first <= range.last) {
+            if let Some(gap) =
+                next.zip(held.first.checked_sub(1)).and_then(|(first, last)| SequenceRange::new(first, last))
             {
                 missing.push(gap);
             }
@@ -253,10 +229,7 @@ mod tests {
         assert!(set.contains(u64::MAX));
         assert!(set.missing_within(range(0, u64::MAX)).is_empty());
         set.remove(range(u64::MAX, u64::MAX));
-        assert_eq!(
-            set.missing_within(range(5, u64::MAX)).ranges(),
-            [range(u64::MAX, u64::MAX)]
-        );
+        assert_eq!(set.missing_within(range(5, u64::MAX)).ranges(), [range(u64::MAX, u64::MAX)]);
     }
 
     fn operations() -> impl Strategy<Value = Vec<(bool, u64, u64)>> {

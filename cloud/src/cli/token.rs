@@ -33,10 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let data = DataDir::create(&arguments.data_dir)?;
     let authority = Authority::load_or_create(&data.authority())?;
-    let vehicle = VehicleKey {
-        fleet: arguments.fleet.clone(),
-        vehicle: arguments.vehicle.clone(),
-    };
+    let vehicle = VehicleKey { fleet: arguments.fleet.clone(), vehicle: arguments.vehicle.clone() };
     let token = Tokens::open(&data.store())?.create(
         &vehicle,
         authority.fingerprint(),

@@ -52,9 +52,7 @@ pub struct Authority {
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority")
-            .field("fingerprint", &self.fingerprint())
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("fingerprint", &self.fingerprint()).finish_non_exhaustive()
     }
 }
 
@@ -65,10 +63,7 @@ impl Authority {
     /// When the files cannot be read or written, or do not belong together. An authority that is there but damaged
     /// is never replaced: that would lock out the fleet.
     pub fn load_or_create(directory: &Path) -> Result<Self, AuthorityError> {
-        let at = |error: io::Error| AuthorityError::File {
-            path: directory.to_owned(),
-            error,
-        };
+        let at = |error: io::Error| AuthorityError::File { path: directory.to_owned(), error };
         make_private_dir(directory).map_err(at)?;
         let (key_pem, certificate_pem) =
             exclusively(&directory.join("lock"), || -> Result<_, FileOrSigning> {
@@ -92,13 +87,9 @@ impl Authority {
                 FileOrSigning::File(error) => at(error),
                 FileOrSigning::Signing(error) => AuthorityError::Signing(error),
             })?
-            .ok_or_else(|| AuthorityError::Incomplete {
-                path: directory.to_owned(),
-            })?;
-        Self::from_pem(&key_pem, certificate_pem).map_err(|error| AuthorityError::Unusable {
-            path: directory.to_owned(),
-            error,
-        })
+            .ok_or_else(|| AuthorityError::Incomplete { path: directory.to_owned() })?;
+        Self::from_pem(&key_pem, certificate_pem)
+            .map_err(|error| AuthorityError::Unusable { path: directory.to_owned(), error })
     }
 
     fn from_pem(key_pem: &str, certificate_pem: String) -> Result<Self, String> {
@@ -111,11 +102,7 @@ impl Authority {
             return Err("the key is not the certificate's".to_owned());
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| error.to_string())?;
-        Ok(Self {
-            issuer,
-            certificate,
-            pem: certificate_pem,
-        })
+        Ok(Self { issuer, certificate, pem: certificate_pem })
     }
 
     #[must_use]
@@ -243,10 +230,7 @@ mod tests {
         let first = Authority::load_or_create(temp.path()).unwrap();
         let again = Authority::load_or_create(temp.path()).unwrap();
         assert_eq!(first.fingerprint(), again.fingerprint());
-        let mode = std::fs::metadata(temp.path().join(KEY_FILE))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(temp.path().join(KEY_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 
@@ -255,10 +239,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         Authority::load_or_create(temp.path()).unwrap();
         std::fs::remove_file(temp.path().join(CERTIFICATE_FILE)).unwrap();
-        assert!(matches!(
-            Authority::load_or_create(temp.path()),
-            Err(AuthorityError::Incomplete { .. })
-        ));
+        assert!(matches!(Authority::load_or_create(temp.path()), Err(AuthorityError::Incomplete { .. })));
     }
 
     #[test]
@@ -267,10 +248,7 @@ mod tests {
         Authority::load_or_create(one.path()).unwrap();
         Authority::load_or_create(other.path()).unwrap();
         std::fs::copy(other.path().join(KEY_FILE), one.path().join(KEY_FILE)).unwrap();
-        assert!(matches!(
-            Authority::load_or_create(one.path()),
-            Err(AuthorityError::Unusable { .. })
-        ));
+        assert!(matches!(Authority::load_or_create(one.path()), Err(AuthorityError::Unusable { .. })));
     }
 
     #[test]
@@ -278,9 +256,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_create(temp.path()).unwrap();
         let vehicle: VehicleKey = "demo/van-1".parse().unwrap();
-        let pem = authority
-            .issue_vehicle(&vehicle, &request("demo/other"), SystemTime::now())
-            .unwrap();
+        let pem = authority.issue_vehicle(&vehicle, &request("demo/other"), SystemTime::now()).unwrap();
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         assert_eq!(VehicleKey::from_certificate(&der).unwrap(), vehicle);
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
@@ -288,12 +264,7 @@ mod tests {
         assert!(!parsed.is_ca());
         let usage = parsed.extended_key_usage().unwrap().unwrap().value;
         assert!(usage.client_auth && !usage.server_auth);
-        let names = &parsed
-            .subject_alternative_name()
-            .unwrap()
-            .unwrap()
-            .value
-            .general_names;
+        let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
         assert_eq!(names.len(), 1, "{names:?}");
     }
 }

@@ -39,10 +39,7 @@ pub enum ServerIdentityError {
 pub fn server_names(asked: &[String]) -> Vec<String> {
     let mut names: BTreeSet<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     names.extend(asked.iter().cloned());
-    let host = rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .to_ascii_lowercase();
+    let host = rustix::system::uname().nodename().to_string_lossy().to_ascii_lowercase();
     // A machine may bear a name that no certificate can carry.
     if rustls::pki_types::DnsName::try_from(host.as_str()).is_ok() {
         names.insert(host);
@@ -62,10 +59,7 @@ pub fn load_or_issue(
     names: &[String],
     now: SystemTime,
 ) -> Result<Credentials, ServerIdentityError> {
-    let at = |error: io::Error| ServerIdentityError::File {
-        path: directory.to_owned(),
-        error,
-    };
+    let at = |error: io::Error| ServerIdentityError::File { path: directory.to_owned(), error };
     for name in names {
         let valid =
             name.parse::<IpAddr>().is_ok() || rustls::pki_types::DnsName::try_from(name.as_str()).is_ok();
@@ -81,15 +75,11 @@ pub fn load_or_issue(
         write_private(&key_path, key.serialize_pem().as_bytes()).map_err(at)?;
     }
     let key_pem = std::fs::read_to_string(&key_path).map_err(at)?;
-    let bad_key = |error: String| ServerIdentityError::BadKey {
-        path: directory.to_owned(),
-        error,
-    };
+    let bad_key = |error: String| ServerIdentityError::BadKey { path: directory.to_owned(), error };
     let key = KeyPair::from_pem(&key_pem).map_err(|error| bad_key(error.to_string()))?;
 
-    let kept = std::fs::read(&certificate_path)
-        .ok()
-        .and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
+    let kept =
+        std::fs::read(&certificate_path).ok().and_then(|pem| CertificateDer::from_pem_slice(&pem).ok());
     let leaf = match kept.filter(|certificate| is_current(certificate, authority, &key, names, now)) {
         Some(certificate) => certificate,
         None => {
@@ -100,10 +90,7 @@ pub fn load_or_issue(
     };
     let key =
         PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|error| bad_key(error.to_string()))?;
-    Ok(Credentials {
-        chain: vec![leaf, authority.certificate().clone()],
-        key,
-    })
+    Ok(Credentials { chain: vec![leaf, authority.certificate().clone()], key })
 }
 
 fn is_current(
@@ -124,14 +111,7 @@ fn is_current(
         .subject_alternative_name()
         .ok()
         .flatten()
-        .map(|names| {
-            names
-                .value
-                .general_names
-                .iter()
-                .filter_map(printed_name)
-                .collect()
-        })
+        .map(|names| names.value.general_names.iter().filter_map(printed_name).collect())
         .unwrap_or_default();
     leaf.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
         && leaf.verify_signature(Some(issuer.public_key())).is_ok()
@@ -172,11 +152,7 @@ mod tests {
         let renamed = issue(&names(&["fleet.example.com", "192.0.2.7"]), now);
         assert_ne!(renamed, first, "names changed");
         let later = now + Duration::from_secs(61 * 24 * 60 * 60);
-        assert_ne!(
-            issue(&names(&["fleet.example.com", "192.0.2.7"]), later),
-            renamed,
-            "near its end"
-        );
+        assert_ne!(issue(&names(&["fleet.example.com", "192.0.2.7"]), later), renamed, "near its end");
     }
 
     #[test]

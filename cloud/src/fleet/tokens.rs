@@ -39,9 +39,7 @@ impl Tokens {
     /// # Errors
     /// When the store cannot be opened.
     pub fn open(store: &Path) -> Result<Self, TokenError> {
-        Ok(Self {
-            connection: sqlite::open(store)?,
-        })
+        Ok(Self { connection: sqlite::open(store)? })
     }
 
     /// Makes a token for `vehicle`; when this returns, it is durable.
@@ -55,13 +53,8 @@ impl Tokens {
         now: UtcMillis,
         life: Duration,
     ) -> Result<EnrolmentToken, TokenError> {
-        let token = EnrolmentToken {
-            secret: rand::random::<[u8; SECRET_BYTES]>(),
-            ca,
-        };
-        let expires_at = i64::try_from(life.as_millis())
-            .ok()
-            .and_then(|life| now.checked_add(life));
+        let token = EnrolmentToken { secret: rand::random::<[u8; SECRET_BYTES]>(), ca };
+        let expires_at = i64::try_from(life.as_millis()).ok().and_then(|life| now.checked_add(life));
         let expires_at = expires_at.ok_or(TokenError::TooLong(life))?;
         self.connection.execute(
             "INSERT INTO enrolment_tokens (secret_sha256, fleet, vehicle, created_at, expires_at) VALUES (?, ?, ?, ?, ?)",
@@ -86,9 +79,7 @@ impl Tokens {
             )
             .optional()?;
         match admitted {
-            Some((fleet, vehicle)) => format!("{fleet}/{vehicle}")
-                .parse()
-                .map_err(|_| TokenError::Unknown),
+            Some((fleet, vehicle)) => format!("{fleet}/{vehicle}").parse().map_err(|_| TokenError::Unknown),
             None => Err(self.why_refused(&hash)?),
         }
     }
@@ -113,9 +104,7 @@ impl Tokens {
 
 /// A plain hash is enough: the secret is random, there is nothing to guess.
 fn hash(token: &EnrolmentToken) -> Vec<u8> {
-    ring::digest::digest(&ring::digest::SHA256, &token.secret)
-        .as_ref()
-        .to_vec()
+    ring::digest::digest(&ring::digest::SHA256, &token.secret).as_ref().to_vec()
 }
 
 #[cfg(test)]
@@ -142,18 +131,9 @@ mod tests {
     fn an_expired_or_invented_token_admits_nobody() {
         let (_temp, tokens, vehicle, ca) = tokens();
         let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
-        assert!(matches!(
-            tokens.redeem(&token, 1_000 + 3_600_000),
-            Err(TokenError::Expired)
-        ));
-        let invented = EnrolmentToken {
-            secret: [9; SECRET_BYTES],
-            ca,
-        };
-        assert!(matches!(
-            tokens.redeem(&invented, 2_000),
-            Err(TokenError::Unknown)
-        ));
+        assert!(matches!(tokens.redeem(&token, 1_000 + 3_600_000), Err(TokenError::Expired)));
+        let invented = EnrolmentToken { secret: [9; SECRET_BYTES], ca };
+        assert!(matches!(tokens.redeem(&invented, 2_000), Err(TokenError::Unknown)));
     }
 
     #[test]

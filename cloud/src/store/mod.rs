@@ -3,6 +3,8 @@
 //! One trait, several stores. The processor writes through [`Store::commit`], which is one transaction: rows,
 //! ranges and the journal offset stand or fall together, so a batch that is processed again changes nothing.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod sqlite;
 
 use async_trait::async_trait;
@@ -10,6 +12,9 @@ use avl_shared::fix::{Fix, UtcMillis};
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+
+/// The highest sequence number a store keeps: databases count in signed 64 bits, and the number after it must fit too.
+pub const MAX_SEQUENCE: u64 = i64::MAX as u64 - 1;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,26 +46,11 @@ impl Position {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// A decoded batch; the store drops what the ledger already has.
-    Fixes {
-        vehicle: VehicleKey,
-        epoch: Epoch,
-        first: u64,
-        fixes: Vec<Fix>,
-        received_at: UtcMillis,
-    },
+    Fixes { vehicle: VehicleKey, epoch: Epoch, first: u64, fixes: Vec<Fix>, received_at: UtcMillis },
     /// The vehicle gave these up and said why.
-    Lost {
-        vehicle: VehicleKey,
-        epoch: Epoch,
-        ranges: RangeSet,
-        reason: LossReason,
-    },
+    Lost { vehicle: VehicleKey, epoch: Epoch, ranges: RangeSet, reason: LossReason },
     /// The vehicle said hello: every number below `next_sequence` was given to a fix.
-    Known {
-        vehicle: VehicleKey,
-        epoch: Epoch,
-        next_sequence: u64,
-    },
+    Known { vehicle: VehicleKey, epoch: Epoch, next_sequence: u64 },
 }
 
 /// One transaction: the changes, and the journal offset that they bring the store up to.
@@ -105,11 +95,7 @@ impl EpochLedger {
         for (range, _) in &self.lost {
             accounted.insert(*range);
         }
-        match self
-            .next_sequence
-            .checked_sub(1)
-            .and_then(|last| SequenceRange::new(0, last))
-        {
+        match self.next_sequence.checked_sub(1).and_then(|last| SequenceRange::new(0, last)) {
             Some(all) => accounted.missing_within(all),
             None => RangeSet::new(),
         }

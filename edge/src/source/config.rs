@@ -69,28 +69,19 @@ mod tests {
     use figment::providers::{Format, Toml};
 
     fn read(toml: &str) -> Result<SourceConfig, String> {
-        Figment::from(Toml::string(toml))
-            .extract()
-            .map_err(|error| error.to_string())
+        Figment::from(Toml::string(toml)).extract().map_err(|error| error.to_string())
     }
 
     #[test]
     fn an_integer_speed_and_no_baud_are_enough() {
         let config = read("kind = 'replay'\npath = 'drive.nmea'\nspeed = 0").unwrap();
-        assert_eq!(
-            (config.kind, config.speed, config.baud),
-            (Kind::Replay, 0.0, 9600)
-        );
+        assert_eq!((config.kind, config.speed, config.baud), (Kind::Replay, 0.0, 9600));
         assert_eq!(config.validate(), Ok(()));
     }
 
     #[test]
     fn a_misspelt_key_or_kind_is_refused_by_name() {
-        assert!(
-            read("kind = 'serial'\npath = '/dev/ttyACM0'\nbuad = 9600")
-                .unwrap_err()
-                .contains("buad")
-        );
+        assert!(read("kind = 'serial'\npath = '/dev/ttyACM0'\nbuad = 9600").unwrap_err().contains("buad"));
         assert!(read("kind = 'tape'\npath = 'x'").unwrap_err().contains("tape"));
     }
 
@@ -98,10 +89,7 @@ mod tests {
     fn a_speed_that_means_nothing_is_refused() {
         for speed in ["-1.0", "nan", "inf"] {
             let config = read(&format!("kind = 'replay'\npath = 'x'\nspeed = {speed}")).unwrap();
-            assert!(
-                matches!(config.validate(), Err(ConfigError::BadSpeed(_))),
-                "{speed}"
-            );
+            assert!(matches!(config.validate(), Err(ConfigError::BadSpeed(_))), "{speed}");
         }
     }
 }

@@ -34,11 +34,7 @@ pub enum SourceError {
     #[error("source configuration: {0}")]
     Config(#[from] ConfigError),
     #[error("cannot read {path}: {cause}; {cure}")]
-    Read {
-        path: String,
-        cause: std::io::Error,
-        cure: &'static str,
-    },
+    Read { path: String, cause: std::io::Error, cure: &'static str },
 }
 
 /// Reads the source and sends its fixes, oldest first, until it ends or the consumer hangs up.

@@ -6,18 +6,8 @@ use std::str::FromStr;
 /// The most decimals a [`Decimal`] keeps. A ten-millionth of an arc-minute is 0.2 mm; no receiver prints beyond 9.
 pub const MAX_SCALE: u8 = 9;
 
-const POWERS_OF_TEN: [i64; MAX_SCALE as usize + 1] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-];
+const POWERS_OF_TEN: [i64; MAX_SCALE as usize + 1] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// `mantissa × 10^-scale`. Two decimals are equal when their values are: `1.50 == 1.5`.
 #[derive(Clone, Copy, Debug)]
@@ -61,9 +51,7 @@ impl Decimal {
             return None;
         }
         if scale >= self.scale {
-            return self
-                .mantissa
-                .checked_mul(POWERS_OF_TEN[usize::from(scale - self.scale)]);
+            return self.mantissa.checked_mul(POWERS_OF_TEN[usize::from(scale - self.scale)]);
         }
         let divisor = POWERS_OF_TEN[usize::from(self.scale - scale)];
         (self.mantissa % divisor == 0).then(|| self.mantissa / divisor)
@@ -72,10 +60,7 @@ impl Decimal {
     /// The same value with no trailing zeros.
     #[must_use]
     pub fn canonical(self) -> Self {
-        let Self {
-            mut mantissa,
-            mut scale,
-        } = self;
+        let Self { mut mantissa, mut scale } = self;
         while scale > 0 && mantissa % 10 == 0 {
             mantissa /= 10;
             scale -= 1;
@@ -130,10 +115,7 @@ impl FromStr for Decimal {
         if !any {
             return Err(ParseDecimalError::Malformed);
         }
-        Ok(Self {
-            mantissa: if negative { -mantissa } else { mantissa },
-            scale,
-        })
+        Ok(Self { mantissa: if negative { -mantissa } else { mantissa }, scale })
     }
 }
 
@@ -170,31 +152,17 @@ mod tests {
 
     #[test]
     fn equality_is_of_value_not_of_digits() {
-        assert_eq!(
-            "1.50".parse::<Decimal>().unwrap(),
-            "1.5".parse::<Decimal>().unwrap()
-        );
-        assert_ne!(
-            "1.51".parse::<Decimal>().unwrap(),
-            "1.5".parse::<Decimal>().unwrap()
-        );
+        assert_eq!("1.50".parse::<Decimal>().unwrap(), "1.5".parse::<Decimal>().unwrap());
+        assert_ne!("1.51".parse::<Decimal>().unwrap(), "1.5".parse::<Decimal>().unwrap());
     }
 
     #[test]
     fn refuses_what_is_not_a_number() {
         for text in ["", "-", ".", "1.2.3", "1e5", "NaN", " 1", "0x1"] {
-            assert_eq!(
-                text.parse::<Decimal>(),
-                Err(ParseDecimalError::Malformed),
-                "{text:?}"
-            );
+            assert_eq!(text.parse::<Decimal>(), Err(ParseDecimalError::Malformed), "{text:?}");
         }
         for text in ["0.1234567890", "99999999999999999999"] {
-            assert_eq!(
-                text.parse::<Decimal>(),
-                Err(ParseDecimalError::TooLong),
-                "{text:?}"
-            );
+            assert_eq!(text.parse::<Decimal>(), Err(ParseDecimalError::TooLong), "{text:?}");
         }
     }
 

@@ -16,25 +16,16 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let found = version(&transaction)?;
-    let missing = MIGRATIONS.get(found..).ok_or(SchemaError::Newer {
-        found,
-        known: MIGRATIONS.len(),
-    })?;
+    let missing = MIGRATIONS.get(found..).ok_or(SchemaError::Newer { found, known: MIGRATIONS.len() })?;
     for sql in missing {
         transaction.execute_batch(sql)?;
     }
-    transaction.pragma_update(
-        None,
-        "user_version",
-        u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX),
-    )?;
+    transaction.pragma_update(None, "user_version", u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX))?;
     Ok(transaction.commit()?)
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    connection.query_row("PRAGMA user_version", [], |row| {
-        row.get(0).map(|version: u32| version as usize)
-    })
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0).map(|version: u32| version as usize))
 }
 
 #[cfg(test)]
@@ -53,9 +44,6 @@ mod tests {
     fn a_database_of_a_newer_release_is_left_alone() {
         let mut connection = Connection::open_in_memory().unwrap();
         connection.pragma_update(None, "user_version", 99).unwrap();
-        assert!(matches!(
-            migrate(&mut connection),
-            Err(SchemaError::Newer { found: 99, .. })
-        ));
+        assert!(matches!(migrate(&mut connection), Err(SchemaError::Newer { found: 99, .. })));
     }
 }

@@ -3,12 +3,27 @@
 //! Write-ahead log, synced at every commit: what `commit` has answered survives a power cut. One writer; readers
 //! see the last commit and never wait for it. Any SQLite tool can open the file.
 
+mod fix_row;
+mod ledger;
 mod migrations;
+mod read;
+mod write;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use avl_shared::fix::UtcMillis;
+use avl_shared::identity::VehicleKey;
+use avl_shared::sequence::{Epoch, RangeSet};
 use rusqlite::{Connection, OpenFlags};
+use tokio::sync::Semaphore;
+
+use super::{Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary};
+
+/// Readers at one time. More would only compete for the disk.
+const READERS: usize = 4;
 
 /// How long a statement waits for another process (`token` beside `all`) before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,10 +56,7 @@ pub fn open(path: &Path) -> Result<Connection, OpenError> {
         migrations::migrate(&mut connection)?;
         Ok(connection)
     };
-    opened().map_err(|source| OpenError {
-        path: path.to_owned(),
-        source,
-    })
+    opened().map_err(|source| OpenError { path: path.to_owned(), source })
 }
 
 /// Opens an existing database for reading.
@@ -63,10 +75,7 @@ pub fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "query_only", true)?;
         Ok(connection)
     };
-    opened().map_err(|source| OpenError {
-        path: path.to_owned(),
-        source,
-    })
+    opened().map_err(|source| OpenError { path: path.to_owned(), source })
 }
 
 fn tune(connection: &Connection) -> rusqlite::Result<()> {
@@ -74,4 +83,187 @@ fn tune(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)
+}
+
+/// The embedded [`Store`]. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// `None` when opened for reading.
+    writer: Option<Mutex<Connection>>,
+    idle_readers: Mutex<Vec<Connection>>,
+    readers: Arc<Semaphore>,
+}
+
+impl SqliteStore {
+    /// Opens the store, and makes it when it is missing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, or was written by a newer release.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let writer = open(path)?;
+        Ok(Self::with(path, Some(Mutex::new(writer))))
+    }
+
+    /// Opens an existing store, which another process may be writing to; every commit is refused.
+    ///
+    /// # Errors
+    /// When it is missing or cannot be opened.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        let reader = open_read_only(path)?;
+        let store = Self::with(path, None);
+        store.shared.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+        Ok(store)
+    }
+
+    fn with(path: &Path, writer: Option<Mutex<Connection>>) -> Self {
+        let shared = Shared {
+            path: path.to_owned(),
+            writer,
+            idle_readers: Mutex::new(Vec::new()),
+            readers: Arc::new(Semaphore::new(READERS)),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Runs a query off the async threads, on a snapshot: all its statements see the same commit.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let unavailable = |error: &dyn std::fmt::Display| StoreError::Unavailable(error.to_string());
+        let permit =
+            Arc::clone(&self.shared.readers).acquire_owned().await.map_err(|error| unavailable(&error))?;
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || {
+            let idle = shared.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => open_read_only(&shared.path)
+                    .map_err(|error| StoreError::Unavailable(error.to_string()))?,
+            };
+            let answer =
+                connection.transaction().map_err(StoreError::from).and_then(|snapshot| query(&snapshot));
+            shared.idle_readers.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            drop(permit);
+            answer
+        });
+        task.await.map_err(|error| unavailable(&error))?
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match error {
+            FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ if matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase)) => {
+                Self::Corrupt(error.to_string())
+            }
+            _ => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || {
+            let Some(writer) = &shared.writer else {
+                return Err(StoreError::Unavailable("opened for reading only".to_owned()));
+            };
+            // A panic in an earlier commit rolled its transaction back, so the connection is as good as before.
+            write::commit(&mut writer.lock().unwrap_or_else(PoisonError::into_inner), &commit)
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+
+    async fn next_offset(&self) -> Result<u64, StoreError> {
+        self.read(read::next_offset).await
+    }
+
+    async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError> {
+        self.read(read::vehicles).await
+    }
+
+    async fn vehicle(&self, vehicle: &VehicleKey) -> Result<Option<VehicleSummary>, StoreError> {
+        let vehicle = vehicle.clone();
+        self.read(move |connection| read::vehicle(connection, &vehicle)).await
+    }
+
+    async fn positions(&self, query: PositionQuery) -> Result<Vec<Position>, StoreError> {
+        self.read(move |connection| read::positions(connection, &query)).await
+    }
+
+    async fn ledgers(&self, vehicle: &VehicleKey) -> Result<Vec<EpochLedger>, StoreError> {
+        let vehicle = vehicle.clone();
+        self.read(move |connection| match read::vehicle_id(connection, &vehicle)? {
+            Some(id) => ledger::read(connection, id),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    async fn received_within(
+        &self,
+        vehicle: &VehicleKey,
+        from: UtcMillis,
+        to: UtcMillis,
+    ) -> Result<Vec<(Epoch, RangeSet)>, StoreError> {
+        let vehicle = vehicle.clone();
+        self.read(move |connection| read::received_within(connection, &vehicle, from, to)).await
+    }
+
+    async fn positions_at(
+        &self,
+        vehicle: &VehicleKey,
+        epoch: Epoch,
+        sequences: &[u64],
+    ) -> Result<Vec<Position>, StoreError> {
+        let (vehicle, sequences) = (vehicle.clone(), sequences.to_vec());
+        self.read(move |connection| read::positions_at(connection, &vehicle, epoch, &sequences)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    fn fresh() -> (tempfile::TempDir, SqliteStore) {
+        let temp = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&temp.path().join("store.sqlite")).unwrap();
+        (temp, store)
+    }
+
+    conformance::suite!(fresh);
+
+    #[tokio::test]
+    async fn what_was_committed_is_there_after_reopening_and_readable_beside_the_writer() {
+        let (temp, store) = fresh();
+        let path = temp.path().join("store.sqlite");
+        store.commit(conformance::one_batch(0, 10, 1)).await.unwrap();
+        let reader = SqliteStore::open_read_only(&path).unwrap();
+        assert_eq!(reader.next_offset().await.unwrap(), 1);
+        assert!(reader.commit(conformance::one_batch(10, 10, 2)).await.is_err());
+        drop((store, reader));
+        let again = SqliteStore::open(&path).unwrap();
+        assert_eq!(again.vehicles().await.unwrap()[0].fixes, 10);
+    }
+
+    #[test]
+    fn a_reader_makes_no_store() {
+        let temp = tempfile::tempdir().unwrap();
+        assert!(SqliteStore::open_read_only(&temp.path().join("store.sqlite")).is_err());
+        assert!(!temp.path().join("store.sqlite").exists());
+    }
 }

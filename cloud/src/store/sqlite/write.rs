@@ -1,0 +1,134 @@
+//! One commit: changes, ledger and journal offset, in one transaction.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use avl_shared::fix::{Fix, UtcMillis};
+use avl_shared::identity::VehicleKey;
+use avl_shared::sequence::{Epoch, SequenceRange};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{fix_row, ledger, read};
+use crate::store::{Change, Commit, Committed, MAX_SEQUENCE, Position, StoreError};
+
+/// What a commit learns of one vehicle on its way.
+struct Touched {
+    id: i64,
+    stored: u64,
+    /// Place of the newest row before this commit, and since then.
+    newest: Option<(UtcMillis, Epoch, u64)>,
+    /// Set when this commit brought a newer row.
+    newer: Option<Position>,
+}
+
+pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Committed, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut committed = Committed::default();
+    let mut vehicles: BTreeMap<VehicleKey, Touched> = BTreeMap::new();
+    for change in &commit.changes {
+        apply(&transaction, change, &mut vehicles, &mut committed)?;
+    }
+    for (vehicle, touched) in vehicles {
+        if touched.stored > 0 {
+            transaction
+                .prepare_cached("UPDATE vehicles SET fixes = fixes + ? WHERE id = ?")?
+                .execute(params![touched.stored.cast_signed(), touched.id])?;
+        }
+        committed.newest.extend(touched.newer.map(|position| (vehicle, position)));
+    }
+    transaction
+        .prepare_cached("UPDATE progress SET next_offset = max(next_offset, ?)")?
+        .execute([commit.next_offset.cast_signed()])?;
+    transaction.commit()?;
+    Ok(committed)
+}
+
+fn apply(
+    connection: &Connection,
+    change: &Change,
+    vehicles: &mut BTreeMap<VehicleKey, Touched>,
+    committed: &mut Committed,
+) -> Result<(), StoreError> {
+    match change {
+        Change::Fixes { vehicle, epoch, first, fixes, received_at } => {
+            let touched = touch(connection, vehicles, vehicle)?;
+            let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) else { return Ok(()) };
+            check(range)?;
+            let epoch_id = ledger::epoch_id(connection, touched.id, *epoch)?;
+            let fresh = ledger::receive(connection, epoch_id, range)?;
+            let mut insert = connection.prepare_cached(fix_row::INSERT)?;
+            for sequence in fresh.ranges().iter().flat_map(|range| range.first()..=range.last()) {
+                let Some(fix) = usize::try_from(sequence - first).ok().and_then(|index| fixes.get(index))
+                else {
+                    continue;
+                };
+                fix_row::insert(&mut insert, touched.id, *epoch, sequence.cast_signed(), fix, *received_at)?;
+                touched.notice(*epoch, sequence, fix, *received_at);
+            }
+            touched.stored += fresh.count();
+            committed.stored += fresh.count();
+            committed.duplicates += range.count() - fresh.count();
+        }
+        Change::Lost { vehicle, epoch, ranges, reason } => {
+            let touched = touch(connection, vehicles, vehicle)?;
+            let epoch_id = ledger::epoch_id(connection, touched.id, *epoch)?;
+            for &range in ranges.ranges() {
+                check(range)?;
+                ledger::lose(connection, epoch_id, range, *reason)?;
+            }
+        }
+        Change::Known { vehicle, epoch, next_sequence } => {
+            let touched = touch(connection, vehicles, vehicle)?;
+            let epoch_id = ledger::epoch_id(connection, touched.id, *epoch)?;
+            ledger::know(connection, epoch_id, *next_sequence)?;
+        }
+    }
+    Ok(())
+}
+
+impl Touched {
+    fn notice(&mut self, epoch: Epoch, sequence: u64, fix: &Fix, received_at: UtcMillis) {
+        let place = (fix.time.unwrap_or(received_at), epoch, sequence);
+        if self.newest.is_none_or(|newest| newest < place) {
+            self.newest = Some(place);
+            self.newer = Some(Position { epoch, sequence, fix: fix.clone(), received_at });
+        }
+    }
+}
+
+fn touch<'a>(
+    connection: &Connection,
+    vehicles: &'a mut BTreeMap<VehicleKey, Touched>,
+    vehicle: &VehicleKey,
+) -> Result<&'a mut Touched, StoreError> {
+    match vehicles.entry(vehicle.clone()) {
+        Entry::Occupied(entry) => Ok(entry.into_mut()),
+        Entry::Vacant(entry) => {
+            let id = vehicle_id(connection, vehicle)?;
+            let newest = read::newest(connection, id)?.map(|row| (row.time(), row.epoch, row.sequence));
+            Ok(entry.insert(Touched { id, stored: 0, newest, newer: None }))
+        }
+    }
+}
+
+fn vehicle_id(connection: &Connection, vehicle: &VehicleKey) -> Result<i64, StoreError> {
+    let found = connection
+        .prepare_cached(read::VEHICLE_ID)?
+        .query_row(params![vehicle.fleet.as_str(), vehicle.vehicle.as_str()], |row| row.get(0))
+        .optional()?;
+    if let Some(id) = found {
+        return Ok(id);
+    }
+    connection
+        .prepare_cached("INSERT INTO vehicles (fleet, vehicle) VALUES (?, ?)")?
+        .execute(params![vehicle.fleet.as_str(), vehicle.vehicle.as_str()])?;
+    Ok(connection.last_insert_rowid())
+}
+
+/// The processor lets no such number through; a store that wrapped one around would lose the order of all.
+fn check(range: SequenceRange) -> Result<(), StoreError> {
+    if range.last() > MAX_SEQUENCE {
+        return Err(StoreError::Corrupt(format!("sequence numbers {range} exceed {MAX_SEQUENCE}")));
+    }
+    Ok(())
+}
