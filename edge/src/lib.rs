@@ -2,5 +2,14 @@
 //!
 //! `source` delivers bytes, `receiver` makes fixes of them; the binary `avl-edge` is a thin shell around this crate.
 
+pub mod buffer;
+pub mod config;
+pub mod enrol;
+mod fix_json;
+pub mod identity;
 pub mod receiver;
+pub mod run;
 pub mod source;
+pub mod uplink;
+
+pub use fix_json::fix_json;

@@ -175,6 +175,22 @@ impl RangeSet {
         missing.extend(next.and_then(|first| SequenceRange::new(first, range.last)));
         RangeSet { ranges: missing }
     }
+
+    /// The numbers of `range` that are in the set.
+    #[must_use]
+    pub fn within(&self, range: SequenceRange) -> RangeSet {
+        let from = self.ranges.partition_point(|held| held.last < range.first);
+        let to = self.ranges.partition_point(|held| held.first <= range.last);
+        let clipped = self.ranges.get(from..to).unwrap_or_default().iter();
+        RangeSet {
+            ranges: clipped
+                .map(|held| SequenceRange {
+                    first: held.first.max(range.first),
+                    last: held.last.min(range.last),
+                })
+                .collect(),
+        }
+    }
 }
 
 impl FromIterator<SequenceRange> for RangeSet {
@@ -261,6 +277,9 @@ mod tests {
             let expected: Vec<u64> = (probe.first()..=probe.last()).filter(|n| !model.contains(n)).collect();
             prop_assert_eq!(set.covers(probe), expected.is_empty());
             prop_assert_eq!(missing, expected);
+            let present: Vec<u64> = set.within(probe).ranges().iter().flat_map(|r| r.first()..=r.last()).collect();
+            let expected: Vec<u64> = (probe.first()..=probe.last()).filter(|n| model.contains(n)).collect();
+            prop_assert_eq!(present, expected);
             for n in 0..140 {
                 prop_assert_eq!(set.contains(n), model.contains(&n));
             }

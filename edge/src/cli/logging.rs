@@ -1,0 +1,24 @@
+//! Logs go to standard error; `RUST_LOG` chooses what is shown, `info` by default.
+
+use std::io;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum LogFormat {
+    /// One line for people.
+    #[default]
+    Plain,
+    /// One JSON object a line, for machines.
+    Json,
+}
+
+pub(super) fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Plain => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

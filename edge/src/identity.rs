@@ -1,0 +1,152 @@
+//! Who this gateway is: its key, its certificate, and the authorities it trusts, in `state_dir/identity/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use avl_shared::identity::{IdentityError, VehicleKey};
+use avl_shared::tls::Credentials;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+const KEY: &str = "key.pem";
+const CERTIFICATE: &str = "certificate.pem";
+const AUTHORITIES: &str = "ca.pem";
+
+#[derive(Debug)]
+pub struct Identity {
+    pub vehicle: VehicleKey,
+    pub credentials: Credentials,
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// The three files, before they are written.
+pub struct IdentityFiles<'a> {
+    pub key: &'a str,
+    pub certificate: &'a str,
+    pub authorities: &'a str,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoredIdentityError {
+    #[error("this gateway is not enrolled (no {path}): run 'avl-edge enrol --url URL --token TOKEN --config FILE'", path = path.display())]
+    NotEnrolled { path: PathBuf },
+    #[error("cannot {action} {path}: {cause}: avl-edge must run as the user that enrolled it", path = path.display())]
+    File { action: &'static str, path: PathBuf, cause: io::Error },
+    #[error("{path} holds no usable PEM ({cause}): enrol again with --force", path = path.display())]
+    Pem { path: PathBuf, cause: String },
+    #[error(transparent)]
+    Name(#[from] IdentityError),
+}
+
+#[must_use]
+pub fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("identity")
+}
+
+#[must_use]
+pub fn is_enrolled(state_dir: &Path) -> bool {
+    directory(state_dir).join(KEY).exists()
+}
+
+impl Identity {
+    /// # Errors
+    /// When the gateway is not enrolled, or the files are unreadable or damaged.
+    pub fn load(state_dir: &Path) -> Result<Self, StoredIdentityError> {
+        let directory = directory(state_dir);
+        if !is_enrolled(state_dir) {
+            return Err(StoredIdentityError::NotEnrolled { path: directory });
+        }
+        let chain = certificates(&directory.join(CERTIFICATE))?;
+        let authorities = certificates(&directory.join(AUTHORITIES))?;
+        let key_path = directory.join(KEY);
+        let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
+            .map_err(|error| StoredIdentityError::Pem { path: key_path, cause: error.to_string() })?;
+        let leaf = chain.first().ok_or_else(|| StoredIdentityError::Pem {
+            path: directory.join(CERTIFICATE),
+            cause: "no certificate in it".to_owned(),
+        })?;
+        let vehicle = VehicleKey::from_certificate(leaf)?;
+        Ok(Self { vehicle, credentials: Credentials { chain, key }, authorities })
+    }
+}
+
+/// Writes an identity so that a power cut leaves the old one or the new one, never half of it: all files go into a new
+/// folder, which then takes the name.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn store(state_dir: &Path, files: &IdentityFiles<'_>) -> Result<(), StoredIdentityError> {
+    let (target, fresh, old) =
+        (directory(state_dir), state_dir.join("identity.new"), state_dir.join("identity.old"));
+    create_private(state_dir)?;
+    for leftover in [&fresh, &old] {
+        attempt(
+            "remove",
+            leftover,
+            match fs::remove_dir_all(leftover) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        )?;
+    }
+    create_private(&fresh)?;
+    for (name, text) in [(KEY, files.key), (CERTIFICATE, files.certificate), (AUTHORITIES, files.authorities)]
+    {
+        let path = fresh.join(name);
+        attempt("write", &path, write_private(&path, text))?;
+    }
+    attempt("sync", &fresh, sync(&fresh))?;
+    if target.exists() {
+        attempt("move away", &target, fs::rename(&target, &old))?;
+    }
+    attempt("rename", &fresh, fs::rename(&fresh, &target))?;
+    attempt("sync", state_dir, sync(state_dir))?;
+    if old.exists() {
+        attempt("remove", &old, fs::remove_dir_all(&old))?;
+    }
+    Ok(())
+}
+
+/// Makes a folder that only its owner may enter; one that exists is left as it is.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn create_private(directory: &Path) -> Result<(), StoredIdentityError> {
+    attempt("create", directory, fs::DirBuilder::new().recursive(true).mode(0o700).create(directory))
+}
+
+/// PEM certificates, one after the other.
+///
+/// # Errors
+/// When the text holds none, or one that is damaged.
+pub fn parse_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let parsed = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| error.to_string())?;
+    if parsed.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(parsed) }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StoredIdentityError> {
+    parse_certificates(&read(path)?)
+        .map_err(|cause| StoredIdentityError::Pem { path: path.to_owned(), cause })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StoredIdentityError> {
+    attempt("read", path, fs::read(path))
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn sync(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}
+
+fn attempt<T>(action: &'static str, path: &Path, outcome: io::Result<T>) -> Result<T, StoredIdentityError> {
+    outcome.map_err(|cause| StoredIdentityError::File { action, path: path.to_owned(), cause })
+}

@@ -1,0 +1,184 @@
+//! The agent: source, recorder, buffer and uplink joined, and how it ends.
+//!
+//! source → bounded channel → [`recorder`] → buffer thread → uplink. Each waits for the next, so a slow flash slows
+//! the source and nothing grows. A replay ends the agent only with `once`; a signal always does.
+
+mod boot;
+mod recorder;
+
+pub use boot::{Boot, uptime_ms};
+pub use recorder::{Recorded, RecorderSettings, record};
+
+use std::time::Duration;
+
+use anyhow::Context;
+use avl_shared::sequence::Epoch;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
+
+use crate::buffer::{self, Attic, Buffer};
+use crate::config::Config;
+use crate::identity::{self, Identity};
+use crate::receiver::Counts;
+use crate::source::{self, ReplayCursor};
+use crate::uplink::lane::LanePolicy;
+use crate::uplink::quic::QuicTransport;
+use crate::uplink::{self, Agent, UplinkSettings};
+
+/// Fixes between source and recorder.
+const QUEUED_FIXES: usize = 64;
+/// After a signal: for the last batch and its acknowledgement. What is not acknowledged is still in the buffer.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Runs the agent until a signal, or with `once` until the replay is over and the cloud has everything.
+///
+/// # Errors
+/// When it cannot start, or can no longer keep its promises.
+pub async fn run(config: Config, once: bool) -> anyhow::Result<()> {
+    let identity = Identity::load(&config.state_dir)?;
+    identity::create_private(&config.state_dir)?;
+    let opened = buffer::open(&config.state_dir, config.buffer.max_bytes.0, Epoch(rand::random()))?;
+    if let Some(damaged) = &opened.set_aside {
+        tracing::error!(
+            cause = damaged.cause,
+            moved_to = %damaged.moved_to.display(),
+            "the buffer was damaged: set aside, and a new one started under a new epoch; what it held unsent is not in the cloud"
+        );
+    }
+    let resume = resume_point(opened.outbox.cursor());
+    let (buffer, thread) = Buffer::start(opened.outbox, Attic::new(&config.state_dir))?;
+    let known = buffer.status().borrow().clone();
+    tracing::info!(
+        vehicle = %identity.vehicle, epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
+        version = env!("CARGO_PKG_VERSION"), "agent started"
+    );
+    let outcome = drive(config, once, &identity, &buffer, resume).await;
+    drop(buffer);
+    // Closing the store takes its time and nothing else is left to do.
+    thread.join();
+    outcome
+}
+
+async fn drive(
+    config: Config,
+    once: bool,
+    identity: &Identity,
+    buffer: &Buffer,
+    resume: Option<ReplayCursor>,
+) -> anyhow::Result<()> {
+    let boot = Boot::read();
+    let transport = QuicTransport::new(&config.uplink, identity)
+        .context("identity is unusable: enrol again with --force")?;
+    let settings = UplinkSettings {
+        lane: LanePolicy {
+            // A fix has waited in the recorder before it became durable.
+            wait: config.uplink.latency.saturating_sub(config.buffer.durability),
+            ack_interval: config.uplink.ack_interval,
+            ack_timeout: config.uplink.ack_timeout,
+        },
+        reconnect_max: config.uplink.reconnect_max,
+    };
+    let (fixes, queue) = mpsc::channel(QUEUED_FIXES);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (finish, finishing) = watch::channel(false);
+    let recorder = RecorderSettings { durability: config.buffer.durability, boot };
+
+    let reading = async {
+        // Dropping the source closes the channel, and the recorder writes what it still has.
+        let read = tokio::select! {
+            read = source::run(config.source, resume, fixes) => Some(read),
+            _ = stopped => None,
+        };
+        read.transpose()
+    };
+    let recording = record(queue, buffer, recorder);
+    // The uplink may only finish once the recorder has written the last fix.
+    let intake = async {
+        let (read, recorded) = tokio::join!(reading, recording);
+        let recorded = recorded?;
+        match read {
+            Ok(None) => {}
+            Ok(Some(counts)) => report(&counts, recorded),
+            Err(error) => return Err(anyhow::Error::from(error)),
+        }
+        Ok(())
+    };
+    let sending = uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, finishing);
+    let mut signals = Signals::listen()?;
+    let mut stop = Some(stop);
+    tokio::pin!(intake, sending);
+    let (mut reading_over, mut farewell) = (false, None);
+    loop {
+        tokio::select! {
+            ended = &mut intake, if !reading_over => {
+                reading_over = true;
+                ended?;
+                if once || farewell.is_some() {
+                    finish.send_replace(true);
+                } else {
+                    tracing::info!("replay over; the link stays up until a signal (or use --once)");
+                }
+            }
+            sent = &mut sending => {
+                sent?;
+                tracing::info!("everything is acknowledged");
+                return Ok(());
+            }
+            name = signals.next(), if farewell.is_none() => {
+                tracing::info!(signal = name, "ending: writing and sending what is left");
+                farewell = Some(tokio::time::Instant::now() + FAREWELL);
+                if let Some(stop) = stop.take() {
+                    let _ = stop.send(());
+                }
+                if reading_over {
+                    finish.send_replace(true);
+                }
+            }
+            () = until(farewell), if farewell.is_some() => {
+                // The fixes in memory are written whatever the link does.
+                if !reading_over {
+                    timeout(FAREWELL, &mut intake).await.context("the flash does not take the last fixes")??;
+                }
+                let held = buffer.status().borrow().held.count();
+                tracing::info!(held, "ended before the cloud acknowledged everything; it stays in the buffer");
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<tokio::time::Instant>) {
+    if let Some(deadline) = deadline {
+        tokio::time::sleep_until(deadline).await;
+    }
+}
+
+fn resume_point(cursor: &[u8]) -> Option<ReplayCursor> {
+    if cursor.is_empty() {
+        return None;
+    }
+    ReplayCursor::from_bytes(cursor).inspect_err(|error| tracing::warn!("{error}")).ok()
+}
+
+fn report(counts: &Counts, recorded: Recorded) {
+    tracing::info!(?counts, fixes = recorded.fixes, blocks = recorded.blocks, "source ended");
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

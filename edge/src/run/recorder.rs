@@ -1,0 +1,58 @@
+//! Groups fixes into blocks: a block is written when it is full, or when its first fix has waited for the
+//! durability period. One write for many fixes is what keeps the flash alive.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use super::boot::{Boot, uptime_ms};
+use crate::buffer::{BLOCK_FIXES, Buffer, BufferError};
+use crate::source::Observed;
+
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderSettings {
+    /// The longest that a fix is in memory only.
+    pub durability: Duration,
+    pub boot: Boot,
+}
+
+/// What a recorder has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Recorded {
+    pub fixes: u64,
+    pub blocks: u64,
+}
+
+/// Writes fixes to the buffer until the source ends, the last ones included.
+///
+/// # Errors
+/// When the buffer cannot write: no promise can be kept any more.
+pub async fn record(
+    mut fixes: mpsc::Receiver<Observed>,
+    buffer: &Buffer,
+    settings: RecorderSettings,
+) -> Result<Recorded, BufferError> {
+    let mut recorded = Recorded::default();
+    while let Some(first) = fixes.recv().await {
+        let deadline = Instant::now() + settings.durability;
+        let (mut block, mut cursor) = (Vec::with_capacity(BLOCK_FIXES), None);
+        let mut next = Some(first);
+        while let Some(Observed { mut fix, cursor: behind }) = next.take() {
+            // Without GNSS time, the time since boot is the only order there is.
+            if fix.time.is_none() {
+                fix.uptime = uptime_ms();
+            }
+            cursor = behind;
+            block.push(fix);
+            if block.len() < BLOCK_FIXES {
+                next = timeout_at(deadline, fixes.recv()).await.unwrap_or_default();
+            }
+        }
+        recorded.fixes += block.len() as u64;
+        recorded.blocks += 1;
+        let cursor = cursor.map(|cursor| cursor.to_bytes());
+        buffer.append(block, settings.boot.id, cursor).await?;
+    }
+    Ok(recorded)
+}

@@ -1,0 +1,83 @@
+//! From the buffer to the cloud: connect, say what is held, send it in order, and let the buffer forget what the
+//! cloud confirms.
+//!
+//! What to send when is decided by [`lane`], a state machine without I/O; when to connect again by [`backoff`].
+//! [`session`] carries the decisions out on one connection, [`run`] makes connections one after the other. How bytes
+//! travel is behind [`Transport`]: QUIC today, MQTTS beside it later.
+//!
+//! Promises: nothing is forgotten but on `Ack` or `Welcome.durable`; nothing waits in memory but one batch and what
+//! the transport's send window takes; a connection is not called connected before the cloud's `Welcome`, because a
+//! TLS handshake ends before the cloud has judged the vehicle's certificate.
+
+pub mod backoff;
+pub mod lane;
+pub mod quic;
+mod repeated;
+mod run;
+mod session;
+
+pub use run::{Agent, UplinkSettings, run};
+
+use std::future::Future;
+
+use avl_shared::link::{Hello, LaneFrame, ToCloud, ToVehicle, Welcome};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// A way to the cloud.
+pub trait Transport {
+    /// Connects, says hello, and returns when the cloud has welcomed the vehicle.
+    fn connect(&mut self, hello: Hello) -> impl Future<Output = Result<Link, ConnectError>> + Send;
+}
+
+/// What the vehicle sends on a link.
+#[derive(Debug)]
+pub enum Outgoing {
+    Batch(LaneFrame),
+    Control(ToCloud),
+}
+
+/// One welcomed connection. Dropping `outgoing` closes it.
+pub struct Link {
+    pub welcome: Welcome,
+    /// Has room for one message: when it is taken, the transport has accepted the one before.
+    pub outgoing: mpsc::Sender<Outgoing>,
+    /// Ends when the connection does; `end` says why.
+    pub incoming: mpsc::Receiver<ToVehicle>,
+    pub end: JoinHandle<LinkEnd>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// Nothing was heard from the cloud for the idle timeout.
+    Silent,
+    /// The connection broke or was closed; for the log.
+    Lost(String),
+}
+
+/// Why there is no connection. Each says what to look at.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot find the address of {host}: {cause}: check uplink.quic.address and the gateway's DNS")]
+    Resolve { host: String, cause: String },
+    #[error(
+        "no answer from {address} within {seconds} s: check that the cloud is up and that UDP gets through"
+    )]
+    NoAnswer { address: String, seconds: u64 },
+    #[error(
+        "{address} is not the cloud this vehicle is enrolled with, or its clock or ours is wrong: {cause}"
+    )]
+    WrongServer { address: String, cause: String },
+    #[error(
+        "the cloud refused this vehicle's certificate: {cause}: if it was revoked or has expired, enrol again with 'avl-edge enrol --force'"
+    )]
+    CertificateRefused { cause: String },
+    #[error("the cloud closed the connection: {cause}")]
+    Refused { cause: String },
+    #[error(
+        "the cloud speaks another protocol: {cause}: check that agent and cloud are of matching versions"
+    )]
+    Protocol { cause: String },
+    #[error("cannot open a UDP socket: {cause}")]
+    Socket { cause: String },
+}

@@ -1,0 +1,138 @@
+//! One connection after the other, for as long as the agent runs.
+
+use std::time::Duration;
+
+use avl_shared::link::{Hello, PROTOCOL, ranges_from_message, ranges_to_message};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::backoff::Backoff;
+use super::lane::LanePolicy;
+use super::repeated::Repeated;
+use super::session::{Session, SessionEnd};
+use super::{Link, Transport};
+use crate::buffer::{Buffer, BufferError, Status};
+
+/// The version of the wire batch that this agent writes.
+const BATCH_VERSION: u32 = 1;
+
+/// A range costs up to 22 bytes in a Hello, which is limited to 64 KiB. Leaving some out is harmless: `held` informs,
+/// only acknowledgements decide.
+const MAX_HELLO_RANGES: usize = 2_000;
+
+#[derive(Clone, Copy, Debug)]
+pub struct UplinkSettings {
+    pub lane: LanePolicy,
+    pub reconnect_max: Duration,
+}
+
+/// What the agent says about itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Agent {
+    pub boot_id: u32,
+}
+
+/// Keeps the buffer flowing to the cloud. Ends only once `finish` is true and the cloud has everything.
+///
+/// # Errors
+/// When the buffer fails.
+pub async fn run<T: Transport>(
+    mut transport: T,
+    buffer: &Buffer,
+    settings: UplinkSettings,
+    agent: Agent,
+    mut finish: watch::Receiver<bool>,
+) -> Result<(), BufferError> {
+    let mut backoff = Backoff::new(settings.reconnect_max);
+    let mut failures = Repeated::default();
+    loop {
+        if *finish.borrow() && nothing_to_send(&buffer.status().borrow()) {
+            return Ok(());
+        }
+        let hello = hello(&buffer.status().borrow(), agent);
+        let trouble = match transport.connect(hello).await {
+            Err(error) => error.to_string(),
+            Ok(link) => {
+                let since = Instant::now();
+                failures.clear();
+                forget_durable(&link, buffer).await?;
+                let held = buffer.status().borrow().held.count();
+                tracing::info!(held, "connected");
+                let end = Session::new(link, buffer, finish.clone(), settings.lane).run().await?;
+                backoff.connection_ended(since, Instant::now());
+                match end {
+                    SessionEnd::Done => return Ok(()),
+                    SessionEnd::Drained => continue,
+                    SessionEnd::Lapsed => {
+                        tracing::info!("connection lapsed: nothing to send");
+                        wait_for_demand(buffer, &mut finish, settings.lane.ack_interval).await?;
+                        continue;
+                    }
+                    SessionEnd::Unanswered => {
+                        "connection given up: a request for an acknowledgement was not answered".to_owned()
+                    }
+                    SessionEnd::Broken(cause) => format!("connection lost: {cause}"),
+                }
+            }
+        };
+        let wait = backoff.next_wait(&mut rand::rng());
+        if let Some(repeats) = failures.admit(&trouble, Instant::now()) {
+            tracing::warn!(repeats, next_attempt = ?wait, "{trouble}");
+        }
+        sleep(wait).await;
+    }
+}
+
+fn nothing_to_send(status: &Status) -> bool {
+    status.held.is_empty() && status.lost.is_empty()
+}
+
+fn hello(status: &Status, agent: Agent) -> Hello {
+    let mut held = ranges_to_message(&status.held);
+    held.truncate(MAX_HELLO_RANGES);
+    Hello {
+        protocol: PROTOCOL,
+        epoch: status.epoch.0,
+        next_sequence: status.next_sequence,
+        held,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot_id: agent.boot_id,
+        batch_versions: vec![BATCH_VERSION],
+    }
+}
+
+async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), BufferError> {
+    let durable = match ranges_from_message(&link.welcome.durable) {
+        Ok(durable) => durable,
+        Err(error) => {
+            tracing::warn!(%error, "what the cloud calls durable is ignored");
+            return Ok(());
+        }
+    };
+    let next = buffer.status().borrow().next_sequence;
+    if durable.last().is_some_and(|last| last >= next) {
+        tracing::error!(
+            next,
+            %durable,
+            "the cloud has numbers that this buffer has not given out yet: was it restored from a copy? Move it away, so that a new one starts"
+        );
+    }
+    buffer.forget(durable).await
+}
+
+/// A vehicle with nothing to say lets the connection lapse. New fixes end the wait, or what is still unacknowledged
+/// after a while: asking what became of it costs one handshake.
+async fn wait_for_demand(
+    buffer: &Buffer,
+    finish: &mut watch::Receiver<bool>,
+    patience: Duration,
+) -> Result<(), BufferError> {
+    let mut status = buffer.status();
+    let next = status.borrow().next_sequence;
+    let unacknowledged = !nothing_to_send(&status.borrow());
+    tokio::select! {
+        changed = status.wait_for(|now| now.next_sequence != next) => changed.map(drop).map_err(|_| BufferError::Stopped),
+        Ok(_) = finish.wait_for(|finish| *finish) => Ok(()),
+        () = sleep(patience), if unacknowledged => Ok(()),
+    }
+}

@@ -1,0 +1,200 @@
+//! One connection, from its welcome to its end: carries out what [`Lane`] decides.
+
+use std::time::Duration;
+
+use avl_shared::batch;
+use avl_shared::link::{
+    DeclareLost, Draining, LaneFrame, LossReason, Reject, ToCloud, ToVehicle, ranges_from_message,
+    ranges_to_message, to_cloud, to_vehicle,
+};
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+use rand::Rng;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::lane::{BATCH_FIXES, Decision, Lane, LanePolicy};
+use super::{Link, LinkEnd, Outgoing};
+use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SessionEnd {
+    /// Everything is acknowledged, and no more fixes will come.
+    Done,
+    /// The cloud asked to connect elsewhere.
+    Drained,
+    /// Nothing to say on either side for so long that the connection lapsed. No failure.
+    Lapsed,
+    /// A request for an acknowledgement stayed unanswered.
+    Unanswered,
+    Broken(String),
+}
+
+pub(crate) struct Session<'a> {
+    link: Link,
+    buffer: &'a Buffer,
+    status: watch::Receiver<Status>,
+    finish: watch::Receiver<bool>,
+    lane: Lane,
+    epoch: Epoch,
+    /// Losses that were declared on this connection.
+    declared: RangeSet,
+    limits: UploadLimits,
+    /// When to leave a draining server.
+    leave_at: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    /// Takes over a welcomed link; the buffer must have forgotten what the welcome called durable.
+    pub(crate) fn new(
+        link: Link,
+        buffer: &'a Buffer,
+        finish: watch::Receiver<bool>,
+        policy: LanePolicy,
+    ) -> Self {
+        let status = buffer.status();
+        let now = status.borrow().clone();
+        // 0 is what a cloud sends that does not say.
+        let max_bytes = match usize::try_from(link.welcome.max_batch_bytes) {
+            Ok(limit) if limit > 0 => limit.min(batch::MAX_BYTES),
+            _ => batch::MAX_BYTES,
+        };
+        Self {
+            buffer,
+            finish,
+            lane: Lane::new(policy, &now, Instant::now()),
+            epoch: now.epoch,
+            declared: RangeSet::new(),
+            limits: UploadLimits { max_fixes: usize::try_from(BATCH_FIXES).unwrap_or(1), max_bytes },
+            leave_at: None,
+            link,
+            status,
+        }
+    }
+
+    /// Runs until the connection ends or is no longer wanted, and closes it.
+    ///
+    /// # Errors
+    /// When the buffer fails; the agent cannot go on without it.
+    pub(crate) async fn run(mut self) -> Result<SessionEnd, BufferError> {
+        let end = self.exchange().await?;
+        // The close is sent by the transport's own task; a transport that hangs must not hang the agent.
+        drop(self.link.outgoing);
+        let _ = tokio::time::timeout(Duration::from_secs(2), self.link.end).await;
+        Ok(end)
+    }
+
+    async fn exchange(&mut self) -> Result<SessionEnd, BufferError> {
+        let outgoing = self.link.outgoing.clone();
+        loop {
+            // Acknowledgements before anything new: they make room.
+            while let Ok(message) = self.link.incoming.try_recv() {
+                self.take(message).await?;
+            }
+            if *self.finish.borrow_and_update() {
+                self.lane.finish();
+            }
+            let (status, now) = (self.status.borrow_and_update().clone(), Instant::now());
+            if self.leave_at.is_some_and(|leave| leave <= now) {
+                return Ok(SessionEnd::Drained);
+            }
+            if let Some(declaration) = self.undeclared(&status) {
+                if outgoing.send(Outgoing::Control(declaration)).await.is_err() {
+                    return Ok(self.broken(&status).await);
+                }
+                continue;
+            }
+            let (send_from, wake_at) = match self.lane.decide(&status, now) {
+                Decision::Done => return Ok(SessionEnd::Done),
+                Decision::Unanswered => return Ok(SessionEnd::Unanswered),
+                Decision::Send { from } => (Some(from), None),
+                Decision::Wait { until } => (None, until),
+            };
+            let wake_at = [wake_at, self.leave_at].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                message = self.link.incoming.recv() => match message {
+                    Some(message) => self.take(message).await?,
+                    None => return Ok(self.broken(&status).await),
+                },
+                permit = outgoing.reserve(), if send_from.is_some() => {
+                    let Ok(permit) = permit else { return Ok(self.broken(&status).await) };
+                    let Some(upload) = self.buffer.next_upload(send_from.unwrap_or_default(), self.limits).await? else {
+                        continue;
+                    };
+                    if upload.bytes.len() > self.limits.max_bytes {
+                        tracing::error!(range = %upload.range, bytes = upload.bytes.len(), "block exceeds what the cloud takes");
+                        self.buffer.give_up(upload.range, LossReason::Rejected).await?;
+                        continue;
+                    }
+                    let status = self.status.borrow().clone();
+                    let ack_wanted = self.lane.sending(upload.range, &status, Instant::now());
+                    tracing::debug!(range = %upload.range, bytes = upload.bytes.len(), ack_wanted, "batch sent");
+                    permit.send(Outgoing::Batch(LaneFrame { ack_wanted, batch: upload.bytes.into() }));
+                }
+                changed = self.status.changed() => changed.map_err(|_| BufferError::Stopped)?,
+                Ok(()) = self.finish.changed() => {}
+                () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
+            }
+        }
+    }
+
+    async fn take(&mut self, message: ToVehicle) -> Result<(), BufferError> {
+        match message.message {
+            Some(to_vehicle::Message::Ack(ack)) if ack.epoch == self.epoch.0 => {
+                match ranges_from_message(&ack.ranges) {
+                    Ok(ranges) => {
+                        tracing::debug!(%ranges, "acknowledged");
+                        self.buffer.forget(ranges).await?;
+                        let status = self.status.borrow().clone();
+                        self.lane.acknowledged(&status, Instant::now());
+                    }
+                    Err(error) => tracing::warn!(%error, "acknowledgement ignored"),
+                }
+            }
+            Some(to_vehicle::Message::Reject(Reject { epoch, first, count, reason }))
+                if epoch == self.epoch.0 =>
+            {
+                if let Some(range) = SequenceRange::starting_at(first, u64::from(count)) {
+                    tracing::error!(%range, reason, "the cloud refuses a batch for good: set aside and declared lost");
+                    self.buffer.give_up(range, LossReason::Rejected).await?;
+                }
+            }
+            Some(to_vehicle::Message::Draining(Draining { reconnect_within_ms })) => {
+                let within = Duration::from_millis(u64::from(reconnect_within_ms));
+                let wait = within.mul_f64(rand::rng().random_range(0.0..=1.0));
+                tracing::info!(?wait, "the cloud asks to connect elsewhere");
+                self.leave_at.get_or_insert(Instant::now() + wait);
+            }
+            // Of another epoch, or from a newer cloud: nothing of ours depends on it.
+            other => tracing::debug!(?other, "message ignored"),
+        }
+        Ok(())
+    }
+
+    /// The next loss that this connection has not heard of.
+    fn undeclared(&mut self, status: &Status) -> Option<ToCloud> {
+        let (reason, ranges) = status.lost.sets().iter().find_map(|(reason, set)| {
+            let fresh: RangeSet = set
+                .ranges()
+                .iter()
+                .flat_map(|range| self.declared.missing_within(*range).ranges().to_vec())
+                .collect();
+            (!fresh.is_empty()).then_some((*reason, fresh))
+        })?;
+        tracing::warn!(%ranges, reason = reason.as_str_name(), "declaring lost");
+        self.declared.extend_from(&ranges);
+        let declaration =
+            DeclareLost { epoch: self.epoch.0, ranges: ranges_to_message(&ranges), reason: reason.into() };
+        Some(ToCloud { message: Some(to_cloud::Message::DeclareLost(declaration)) })
+    }
+
+    async fn broken(&mut self, status: &Status) -> SessionEnd {
+        match (&mut self.link.end).await {
+            Ok(LinkEnd::Silent) if self.lane.is_quiet(status) => SessionEnd::Lapsed,
+            Ok(LinkEnd::Silent) => SessionEnd::Broken("nothing heard from the cloud any more".to_owned()),
+            Ok(LinkEnd::Lost(cause)) => SessionEnd::Broken(cause),
+            Err(error) => SessionEnd::Broken(error.to_string()),
+        }
+    }
+}
