@@ -7,5 +7,6 @@ mod fleet;
 mod front_door;
 mod kills;
 mod link_faults;
+mod live_map;
 mod stage;
 mod whole_way;

@@ -1,0 +1,59 @@
+# The commands to remember. `make help` lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint web deny clean
+
+# Where tools that had to be fetched are kept between clones. Build results stay in ./target unless
+# CARGO_TARGET_DIR says otherwise (.ci/run puts them in the cache).
+export AVL_CACHE ?= $(HOME)/.cache/avl
+export PATH := $(AVL_CACHE)/node/bin:$(AVL_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+step := ./scripts/step.sh
+
+help: ## This list
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo SERIAL=/dev/ttyACM0 [BAUD=9600]   a real GNSS receiver instead of the virtual one"
+	@echo "  make demo NMEA=drive.nmea [SPEED=10]        a recorded log instead"
+
+demo: ## Everything on this machine: cloud, a gateway with a receiver, 50 simulated vehicles, the live map
+	@$(step) "what a build needs" ./scripts/setup.sh build
+	@$(MAKE) --no-print-directory web
+	@$(step) "programs (the first build takes some minutes)" cargo build --workspace --bins
+	@exec $(TARGET)/debug/avl-demo $(if $(SERIAL),--serial "$(SERIAL)" $(if $(BAUD),--baud $(BAUD))) \
+		$(if $(NMEA),--nmea "$(NMEA)" $(if $(SPEED),--speed $(SPEED))) $(if $(VEHICLES),--vehicles $(VEHICLES)) \
+		$(if $(DURATION),--duration $(DURATION))
+
+test: ## All that CI runs: format, lints, unit, property and system tests, docs, the page, the browser
+	@$(step) "what the tests need" ./scripts/setup.sh build test
+	@$(MAKE) --no-print-directory lint web
+	@$(step) "web unit tests" npm --prefix cloud/web test
+	@$(step) "programs" cargo build --workspace --bins
+	@$(step) "unit, property and system tests" cargo test --workspace
+	@$(step) "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
+	@$(step) "licences and bans" ./scripts/deny.sh
+	@echo "all good; logs and pictures are in artifacts/"
+
+lint: ## Format and lints only
+	@$(step) "format" cargo fmt --all --check
+	@$(step) "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
+	@$(step) "web packages" ./scripts/web-packages.sh
+	@$(step) "web lint" npm --prefix cloud/web run lint
+
+web: ## The page, built into cloud/web/dist (nothing to do when its sources have not changed)
+	@$(step) "web page" ./scripts/web-build.sh
+
+bench: ## Measures, and writes artifacts/bench.md
+	@$(step) "what a build needs" ./scripts/setup.sh build
+	@$(step) "criterion benches (optimised; the first build takes many minutes)" cargo bench --workspace
+	@$(step) "optimised programs" cargo build --workspace --release --bins
+	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --out artifacts/bench.md
+
+deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there
+	@$(step) "cargo-deny" ./scripts/deny.sh --install
+	@$(step) "advisories" cargo deny --log-level error check advisories
+
+clean: ## Build results, not the cache
+	cargo clean
+	rm -rf cloud/web/dist cloud/web/node_modules artifacts

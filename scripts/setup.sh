@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# setup.sh [build] [test]: installs what is missing, and nothing else.
+#
+#   build   a C compiler (the embedded stores and the crypto are C), cargo, Node for the page
+#   test    Chromium for the browser test, rustfmt and clippy
+#
+# Packages come from apt, as root or by sudo without a password; without either it says what to run. Node and tools
+# go to $AVL_CACHE (~/.cache/avl). Quiet when nothing is missing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export AVL_CACHE=${AVL_CACHE:-$HOME/.cache/avl}
+export PATH="$AVL_CACHE/node/bin:$AVL_CACHE/tools/bin:$HOME/.cargo/bin:$PATH"
+
+fail() {
+    printf 'setup: %s\n' "$@" >&2
+    exit 1
+}
+
+packages=()
+for want in "${@:-build}"; do
+    case $want in
+    build)
+        command -v cc >/dev/null || packages+=(build-essential)
+        command -v curl >/dev/null || packages+=(curl ca-certificates)
+        command -v xz >/dev/null || packages+=(xz-utils)
+        ;;
+    test)
+        if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null &&
+            ! command -v google-chrome >/dev/null; then
+            packages+=(chromium)
+        fi
+        ;;
+    *) fail "unknown part '$want': build or test" ;;
+    esac
+done
+
+install_packages() {
+    local cure="apt-get install -y --no-install-recommends $*"
+    command -v apt-get >/dev/null || fail "missing: $*" "this machine has no apt: install them by hand, then run make again"
+    local as_root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null && sudo -n true 2>/dev/null ||
+            fail "missing: $*" "run this as root, then make again: $cure"
+        as_root=(sudo)
+    fi
+    printf 'setup: installing %s\n' "$*"
+    export DEBIAN_FRONTEND=noninteractive
+    local log
+    log=$(mktemp)
+    # Lists may be old or absent (images often come without them): refresh them only when the first try fails.
+    if ! "${as_root[@]}" apt-get install -y --no-install-recommends "$@" >"$log" 2>&1 &&
+        ! { "${as_root[@]}" apt-get update >"$log" 2>&1 &&
+            "${as_root[@]}" apt-get install -y --no-install-recommends "$@" >>"$log" 2>&1; }; then
+        tail -n 15 "$log" >&2
+        fail "apt could not install $* (all it said: $log)" "check the network and /etc/apt/sources.list, then run: $cure"
+    fi
+    rm -f "$log"
+}
+
+[ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
+
+command -v cargo >/dev/null ||
+    fail "cargo is not installed" "run: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+found=$(rustc --version | cut -d' ' -f2)
+if [ "$(printf '%s\n%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+    fail "rustc $found is too old, $wanted is needed" "run: rustup update stable"
+fi
+
+if [[ " $* " == *" test "* ]]; then
+    for component in fmt clippy; do
+        if ! cargo "$component" --version >/dev/null 2>&1; then
+            command -v rustup >/dev/null || fail "cargo $component is missing" "install it beside your cargo"
+            rustup component add "${component/fmt/rustfmt}"
+        fi
+    done
+fi
+
+./scripts/node-setup.sh
