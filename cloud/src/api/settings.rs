@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// A week: a wall map stays signed in over a weekend, a forgotten browser does not stay so for ever.
 const SESSION_LIFETIME: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
+/// Longer than a lost cell takes to come back, shorter than a missed vehicle is noticed.
+const VIEWER_PATIENCE: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ApiSettings {
@@ -32,6 +35,9 @@ pub struct ApiSettings {
     pub max_exports: usize,
     /// Viewers of the live stream; further ones are answered 503.
     pub max_viewers: usize,
+    /// A viewer that takes nothing of what it is sent for so long is disconnected.
+    #[serde(with = "humantime_serde")]
+    pub viewer_patience: Duration,
 }
 
 impl Default for ApiSettings {
@@ -47,6 +53,7 @@ impl Default for ApiSettings {
             max_requests: 256,
             max_exports: 8,
             max_viewers: 256,
+            viewer_patience: VIEWER_PATIENCE,
         }
     }
 }

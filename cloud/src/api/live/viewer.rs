@@ -16,8 +16,6 @@ use crate::api::state::{ApiState, drained};
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// Two pings unanswered, and time for the second to come back.
 const SILENCE_LIMIT: Duration = Duration::from_secs(50);
-/// A viewer whose buffers stay full this long is not reading.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 /// Why a viewer is let go.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ enum Leave {
 pub(super) async fn serve(socket: WebSocket, state: ApiState, caller: Caller, permit: OwnedSemaphorePermit) {
     let viewers = metrics::gauge!("avl_live_viewers");
     viewers.increment(1.0);
-    let mut viewer = Viewer { socket, heard: Instant::now() };
+    let mut viewer = Viewer { socket, heard: Instant::now(), patience: state.settings.viewer_patience };
     let leave = viewer.serve(&state, caller).await;
     tracing::debug!(?leave, "viewer leaves");
     if matches!(leave, Leave::Slow | Leave::Silent) {
@@ -50,6 +48,8 @@ struct Viewer {
     socket: WebSocket,
     /// When the viewer last said anything, a pong included.
     heard: Instant,
+    /// How long its buffers may stay full.
+    patience: Duration,
 }
 
 impl Viewer {
@@ -124,7 +124,7 @@ impl Viewer {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Leave> {
-        match timeout(SEND_LIMIT, self.socket.send(message)).await {
+        match timeout(self.patience, self.socket.send(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Leave::Gone),
             Err(_) => Err(Leave::Slow),
