@@ -6,12 +6,10 @@ mod connections;
 mod document;
 mod exports;
 mod live;
-mod memory;
 mod positions;
 mod sign_in;
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use avl_shared::fix::{Decimal, Fix, Quality, UtcMillis, Verdict};
@@ -28,6 +26,7 @@ use tower::ServiceExt;
 use super::state::ApiState;
 use super::{ApiSettings, router, serve};
 use crate::live::LiveFeed;
+use crate::store::sqlite::SqliteStore;
 use crate::store::{Change, Commit, Committed, Store};
 
 /// 2026-11-22T08:30:00Z.
@@ -94,7 +93,7 @@ impl Fixture {
 
     fn with(settings: ApiSettings) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = open_store(dir.path());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("store.sqlite")).unwrap());
         let feed = LiveFeed::default();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let state = ApiState::new(dir.path(), settings, Arc::clone(&store), feed.clone(), metrics).unwrap();
@@ -194,8 +193,4 @@ impl Answer {
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
-}
-
-fn open_store(_data_dir: &Path) -> Arc<dyn Store> {
-    Arc::new(memory::MemoryStore::default())
 }
