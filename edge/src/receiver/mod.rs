@@ -1,6 +1,36 @@
 //! Bytes of a GNSS receiver → sentences → epochs → fixes.
+//!
+//! [`framer`] finds sentences among whatever a line carries and checks them, [`sentence`] reads one without losing a
+//! digit, [`epoch`] joins those of one instant ([`cycle`] knows when a live receiver has said all), [`calendar`] gives
+//! the instant its date, [`integrity`] doubts what cannot be. [`Receiver`] is all of them in a row.
+//!
+//! It promises: no bytes make it panic or grow; a sentence without a valid checksum never reaches a fix; the numbers of
+//! a fix are those that were printed; the same bytes give the same fixes however they are cut, and also when reading
+//! is taken up again at the [`ResumePoint`] of any fix. It does no I/O and reads no clock.
 
+mod calendar;
+mod cycle;
+mod epoch;
+mod fields;
+mod framer;
+mod integrity;
+mod sentence;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+use avl_shared::fix::{Fix, Verdict};
 use serde::{Deserialize, Serialize};
+
+use calendar::{Calendar, TimeOfDay};
+use epoch::{Assembler, Epoch, Output};
+use framer::Framer;
+use integrity::Integrity;
+use sentence::Reading;
+
+/// A receiver that prints RMC, GGA or GNS and then, so many times in a row, GLL alone was set to print GLL alone.
+const LONE_GLL_TO_BELIEVE: u8 = 10;
 
 /// What a stream of bytes was made of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,13 +41,213 @@ pub struct Counts {
     pub bad_checksums: u64,
     /// Of the valid sentences, those of a type that is not used.
     pub unknown: u64,
-    /// Bytes that belong to no sentence.
+    /// Of the valid sentences, those of a used type with too few fields.
+    pub malformed: u64,
+    /// Bytes that belong to no sentence; line endings are not counted.
     pub garbage_bytes: u64,
+    /// Instants of which only the GLL is left, on a receiver that prints more: the rest was lost. They make no fix.
+    pub fragments: u64,
+    /// Sentences that came after the fix they belong to.
+    pub late: u64,
     pub fixes: u64,
 }
 
 /// From here a recorded stream can be read again with the very next fix as its first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResumePoint {
+    /// Bytes up to and including the last sentence that belongs to the fix.
     pub offset: u64,
+    memory: Memory,
+}
+
+/// Everything that one epoch hands down to the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Memory {
+    calendar: Calendar,
+    integrity: Integrity,
+    /// The receiver prints RMC, GGA or GNS.
+    principal: bool,
+    lone_gll: u8,
+    /// The instant whose remaining sentences, if there are any, are to be ignored.
+    straggling: Option<TimeOfDay>,
+}
+
+/// One fix, and where to go on behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    pub fix: Fix,
+    pub resume: ResumePoint,
+}
+
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    framer: Framer,
+    assembler: Assembler,
+    memory: Memory,
+    /// Bytes taken so far, counted from the start of the stream.
+    offset: u64,
+    unknown: u64,
+    malformed: u64,
+    fragments: u64,
+    fixes: u64,
+}
+
+impl Receiver {
+    /// For a recorded stream: a fix is delivered when the next begins, so nothing it might still get is missed.
+    #[must_use]
+    pub fn recorded() -> Self {
+        Self::new(Assembler::recorded())
+    }
+
+    /// Like [`Receiver::recorded`], for a stream that is read from `point.offset` on.
+    #[must_use]
+    pub fn resumed(point: &ResumePoint) -> Self {
+        let mut assembler = Assembler::recorded();
+        if let Some(time) = point.memory.straggling {
+            assembler.expect_stragglers_of(time);
+        }
+        Self {
+            memory: point.memory,
+            offset: point.offset,
+            ..Self::new(assembler)
+        }
+    }
+
+    /// For a receiver that is listened to: a fix is delivered as soon as the receiver has said what it says in each
+    /// cycle. Call [`Receiver::pause`] when it has been silent for a while.
+    #[must_use]
+    pub fn live() -> Self {
+        Self::new(Assembler::live())
+    }
+
+    fn new(assembler: Assembler) -> Self {
+        Self {
+            framer: Framer::default(),
+            assembler,
+            memory: Memory::default(),
+            offset: 0,
+            unknown: 0,
+            malformed: 0,
+            fragments: 0,
+            fixes: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let framed = self.framer.counts();
+        Counts {
+            sentences: framed.sentences,
+            bad_checksums: framed.bad_checksums,
+            unknown: self.unknown,
+            malformed: self.malformed,
+            garbage_bytes: framed.garbage_bytes,
+            fragments: self.fragments,
+            late: self.assembler.late(),
+            fixes: self.fixes,
+        }
+    }
+
+    /// Takes the next bytes. `arrived_ms` is the time by a clock that never jumps, for a receiver that is listened to;
+    /// `None` for a recorded stream.
+    pub fn push(&mut self, bytes: &[u8], arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
+        let Self {
+            framer,
+            assembler,
+            memory,
+            offset,
+            unknown,
+            malformed,
+            fragments,
+            fixes,
+        } = self;
+        framer.push(bytes, |body, end| match sentence::read(body) {
+            Reading::Unknown => *unknown += 1,
+            Reading::Malformed => *malformed += 1,
+            Reading::Report(report) => {
+                assembler.push(report, *offset + end as u64, &mut |output| {
+                    memory.take(output, arrived_ms, fragments, fixes, &mut deliver);
+                });
+            }
+        });
+        *offset += bytes.len() as u64;
+    }
+
+    /// The receiver has been silent for longer than it ever is within an epoch: delivers what there is.
+    pub fn pause(&mut self, arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
+        let Self {
+            assembler,
+            memory,
+            fragments,
+            fixes,
+            ..
+        } = self;
+        assembler.pause(&mut |output| memory.take(output, arrived_ms, fragments, fixes, &mut deliver));
+    }
+
+    /// The stream is over, or was interrupted: delivers what there is and gives up a sentence that had begun.
+    pub fn finish(&mut self, arrived_ms: Option<u64>, deliver: impl FnMut(Observation)) {
+        self.framer.finish();
+        self.pause(arrived_ms, deliver);
+    }
+}
+
+impl Memory {
+    fn take(
+        &mut self,
+        output: Output,
+        arrived_ms: Option<u64>,
+        fragments: &mut u64,
+        fixes: &mut u64,
+        deliver: &mut impl FnMut(Observation),
+    ) {
+        match output {
+            Output::Date(time, date) => {
+                self.calendar.resolve(time, Some(date));
+            }
+            Output::Epoch(epoch) if self.is_fragment(&epoch) => *fragments += 1,
+            Output::Epoch(epoch) => {
+                *fixes += 1;
+                deliver(self.observe(epoch, arrived_ms));
+            }
+        }
+    }
+
+    /// GLL repeats what RMC and GGA say. Alone, on a receiver that prints those, it is the tail of an epoch whose
+    /// beginning was lost: a fix that knows neither speed nor quality, and would be taken for all there was.
+    fn is_fragment(&mut self, epoch: &Epoch) -> bool {
+        if epoch.principal {
+            (self.principal, self.lone_gll) = (true, 0);
+        } else if self.principal {
+            self.lone_gll += 1;
+            self.principal = self.lone_gll < LONE_GLL_TO_BELIEVE;
+        }
+        !epoch.principal && self.principal
+    }
+
+    fn observe(&mut self, epoch: Epoch, arrived_ms: Option<u64>) -> Observation {
+        let Epoch {
+            time,
+            date,
+            mut fix,
+            date_beside,
+            end,
+            may_go_on,
+            ..
+        } = epoch;
+        fix.time = time.and_then(|time| self.calendar.resolve(time, date));
+        fix.verdict.set(Verdict::NO_TIME, fix.time.is_none());
+        fix.verdict |= self.integrity.judge(&fix, time, arrived_ms);
+        if let Some((time, date)) = date_beside {
+            self.calendar.resolve(time, Some(date));
+        }
+        self.straggling = time.filter(|_| may_go_on);
+        Observation {
+            fix,
+            resume: ResumePoint {
+                offset: end,
+                memory: *self,
+            },
+        }
+    }
 }
