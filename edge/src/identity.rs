@@ -150,3 +150,40 @@ fn sync(directory: &Path) -> io::Result<()> {
 fn attempt<T>(action: &'static str, path: &Path, outcome: io::Result<T>) -> Result<T, StoredIdentityError> {
     outcome.map_err(|cause| StoredIdentityError::File { action, path: path.to_owned(), cause })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn files(key: &str) -> IdentityFiles<'_> {
+        IdentityFiles { key, certificate: "certificate", authorities: "authorities" }
+    }
+
+    #[test]
+    fn the_key_is_private_and_a_new_identity_takes_the_place_of_the_old_one() {
+        let state = tempfile::tempdir().unwrap();
+        store(state.path(), &files("first")).unwrap();
+        store(state.path(), &files("second")).unwrap();
+        let key = directory(state.path()).join(KEY);
+        assert_eq!(fs::read_to_string(&key).unwrap(), "second");
+        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(directory(state.path())).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1, "nothing is left over");
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_enrolled_is_told_how() {
+        let state = tempfile::tempdir().unwrap();
+        let error = Identity::load(state.path()).unwrap_err().to_string();
+        assert!(error.contains("avl-edge enrol --url"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_identity_names_the_file() {
+        let state = tempfile::tempdir().unwrap();
+        store(state.path(), &files("no key")).unwrap();
+        let error = Identity::load(state.path()).unwrap_err().to_string();
+        assert!(error.contains("certificate.pem") && error.contains("--force"), "{error}");
+    }
+}

@@ -13,7 +13,7 @@ use super::outbox::{BufferError, Outbox, Status, Upload, UploadLimits};
 /// Work waiting for the flash. Each caller waits for its answer, so this is about the number of callers.
 const QUEUED_JOBS: usize = 4;
 
-type Job = Box<dyn FnOnce(&mut Outbox, &Attic) + Send>;
+type Job = Box<dyn FnOnce(&mut Outbox, &Attic, &watch::Sender<Status>) + Send>;
 
 /// A handle to the buffer; clones share it. The thread ends when the last clone is dropped.
 #[derive(Clone)]
@@ -42,13 +42,7 @@ impl Buffer {
         let (publish, status) = watch::channel(outbox.status());
         let thread = std::thread::Builder::new().name("buffer".to_owned()).spawn(move || {
             while let Some(job) = queue.blocking_recv() {
-                job(&mut outbox, &attic);
-                let now = outbox.status();
-                publish.send_if_modified(|known| {
-                    let changed = *known != now;
-                    *known = now;
-                    changed
-                });
+                job(&mut outbox, &attic, &publish);
             }
         })?;
         Ok((Self { jobs, status }, BufferThread(thread)))
@@ -104,9 +98,17 @@ impl Buffer {
         work: impl FnOnce(&mut Outbox, &Attic) -> Result<R, BufferError> + Send + 'static,
     ) -> Result<R, BufferError> {
         let (answer, result) = oneshot::channel();
-        let job: Job = Box::new(move |outbox, attic| {
+        let job: Job = Box::new(move |outbox, attic, publish| {
+            let done = work(outbox, attic);
+            // Before the answer: whoever has it may rely on the status being at least as new.
+            let now = outbox.status();
+            publish.send_if_modified(|known| {
+                let changed = *known != now;
+                *known = now;
+                changed
+            });
             // A caller that went away does not need the answer.
-            let _ = answer.send(work(outbox, attic));
+            let _ = answer.send(done);
         });
         self.jobs.send(job).await.map_err(|_| BufferError::Stopped)?;
         result.await.map_err(|_| BufferError::Stopped)?

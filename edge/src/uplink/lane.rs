@@ -109,8 +109,14 @@ impl Lane {
         self.request.is_none() && self.unsent(status).is_empty()
     }
 
+    /// When an outstanding request for an acknowledgement has stood for too long.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.request.map(|request| request.at + self.policy.ack_timeout)
+    }
+
     pub fn decide(&mut self, status: &Status, now: Instant) -> Decision {
-        let deadline = self.request.map(|request| request.at + self.policy.ack_timeout);
+        let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Decision::Unanswered;
         }

@@ -103,8 +103,10 @@ impl Transport for QuicTransport {
         match timeout(PATIENCE, greet(&connection, hello)).await {
             Ok(Ok((welcome, control))) => Ok(link(endpoint, connection, welcome, control)),
             Ok(Err(greeting)) => {
+                // Before our own close takes the place of the cloud's.
+                let reason = connection.close_reason();
                 connection.close(VarInt::from_u32(1), b"no welcome");
-                Err(match (greeting, connection.close_reason()) {
+                Err(match (greeting, reason) {
                     (Greeting::Lost, Some(reason)) => judge(&reason, address),
                     (Greeting::Lost, None) => {
                         ConnectError::Refused { cause: "control stream closed".to_owned() }

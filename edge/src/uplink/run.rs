@@ -16,6 +16,9 @@ use crate::buffer::{Buffer, BufferError, Status};
 /// The version of the wire batch that this agent writes.
 const BATCH_VERSION: u32 = 1;
 
+/// A cloud that drains sooner than this was draining before we came; do not come back at once.
+const SHORT_STAY: Duration = Duration::from_secs(1);
+
 /// A range costs up to 22 bytes in a Hello, which is limited to 64 KiB. Leaving some out is harmless: `held` informs,
 /// only acknowledgements decide.
 const MAX_HELLO_RANGES: usize = 2_000;
@@ -59,10 +62,12 @@ pub async fn run<T: Transport>(
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "connected");
                 let end = Session::new(link, buffer, finish.clone(), settings.lane).run().await?;
+                let lasted = since.elapsed();
                 backoff.connection_ended(since, Instant::now());
                 match end {
                     SessionEnd::Done => return Ok(()),
-                    SessionEnd::Drained => continue,
+                    SessionEnd::Drained if lasted >= SHORT_STAY => continue,
+                    SessionEnd::Drained => "the cloud is draining".to_owned(),
                     SessionEnd::Lapsed => {
                         tracing::info!("connection lapsed: nothing to send");
                         wait_for_demand(buffer, &mut finish, settings.lane.ack_interval).await?;

@@ -80,7 +80,9 @@ impl<'a> Session<'a> {
         let end = self.exchange().await?;
         // The close is sent by the transport's own task; a transport that hangs must not hang the agent.
         drop(self.link.outgoing);
-        let _ = tokio::time::timeout(Duration::from_secs(2), self.link.end).await;
+        if !self.link.end.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_secs(2), self.link.end).await;
+        }
         Ok(end)
     }
 
@@ -107,7 +109,8 @@ impl<'a> Session<'a> {
             let (send_from, wake_at) = match self.lane.decide(&status, now) {
                 Decision::Done => return Ok(SessionEnd::Done),
                 Decision::Unanswered => return Ok(SessionEnd::Unanswered),
-                Decision::Send { from } => (Some(from), None),
+                // A link that takes nothing must not keep us past the deadline.
+                Decision::Send { from } => (Some(from), self.lane.deadline()),
                 Decision::Wait { until } => (None, until),
             };
             let wake_at = [wake_at, self.leave_at].into_iter().flatten().min();
