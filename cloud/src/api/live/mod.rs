@@ -27,7 +27,7 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// The live stream (WebSocket)
 ///
-/// After the upgrade the server sends JSON text messages ([`LiveMessage`](#model/LiveMessage)) and takes none:
+/// After the upgrade the server sends JSON text messages (LiveMessage) and takes none:
 /// first `snapshot` with every vehicle that has a position, then `update` with the newest position of each vehicle
 /// that changed, at most ten messages a second. `resync` says that this viewer fell behind; a new `snapshot` follows.
 /// An update may repeat what a snapshot had: keep the position with the later time. The server pings every 20 s and
