@@ -2,25 +2,47 @@
 
 use avl_shared::fix::Fix;
 use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
 use serde_json::{Value, json};
 
-/// `time` (RFC 3339, ms, UTC), `lat` and `lon` (degrees, 9 decimals: a tenth of a millimetre), `alt_m`, `speed_mps`
-/// (4 decimals), `course_deg`, `hdop`, `satellites`, `quality`, `verdict`; null for what the receiver did not print.
+/// A fix in units that people use. `time` is RFC 3339 to the millisecond, `lat` and `lon` are degrees to 9 decimals (a
+/// tenth of a millimetre), `speed_mps` has 4 decimals; null is what the receiver did not print.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FixRow {
+    pub time: Option<String>,
+    pub lat: Option<f64>,
+    pub lon: Option<f64>,
+    pub alt_m: Option<f64>,
+    pub speed_mps: Option<f64>,
+    pub course_deg: Option<f64>,
+    pub hdop: Option<f64>,
+    pub satellites: Option<u8>,
+    pub quality: &'static str,
+    pub verdict: String,
+}
+
+impl From<&Fix> for FixRow {
+    fn from(fix: &Fix) -> Self {
+        let time = fix.time.and_then(DateTime::<Utc>::from_timestamp_millis);
+        Self {
+            time: time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)),
+            lat: fix.latitude_degrees().map(|degrees| rounded(degrees, 1e9)),
+            lon: fix.longitude_degrees().map(|degrees| rounded(degrees, 1e9)),
+            alt_m: fix.altitude_metres(),
+            speed_mps: fix.speed_mps().map(|speed| rounded(speed, 1e4)),
+            course_deg: fix.course_degrees(),
+            hdop: fix.hdop.map(avl_shared::fix::Decimal::to_f64),
+            satellites: fix.satellites,
+            quality: fix.quality.name(),
+            verdict: fix.verdict.label(),
+        }
+    }
+}
+
+/// The same as a value, for documents that hold a fix among other things.
 #[must_use]
 pub fn fix_json(fix: &Fix) -> Value {
-    let time = fix.time.and_then(DateTime::<Utc>::from_timestamp_millis);
-    json!({
-        "time": time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)),
-        "lat": fix.latitude_degrees().map(|degrees| rounded(degrees, 1e9)),
-        "lon": fix.longitude_degrees().map(|degrees| rounded(degrees, 1e9)),
-        "alt_m": fix.altitude_metres(),
-        "speed_mps": fix.speed_mps().map(|speed| rounded(speed, 1e4)),
-        "course_deg": fix.course_degrees(),
-        "hdop": fix.hdop.map(avl_shared::fix::Decimal::to_f64),
-        "satellites": fix.satellites,
-        "quality": fix.quality.name(),
-        "verdict": fix.verdict.label(),
-    })
+    json!(FixRow::from(fix))
 }
 
 fn rounded(value: f64, steps: f64) -> f64 {

@@ -12,4 +12,4 @@ pub mod run;
 pub mod source;
 pub mod uplink;
 
-pub use fix_json::fix_json;
+pub use fix_json::{FixRow, fix_json};

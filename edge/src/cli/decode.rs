@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
+use avl_edge::FixRow;
 use avl_edge::receiver::{Counts, Receiver};
 use avl_shared::fix::Fix;
-use chrono::{DateTime, SecondsFormat};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
 
 /// Print the fixes of a recorded log, one JSON object a line; a summary goes to standard error
 ///
@@ -31,21 +30,6 @@ enum Format {
 
 /// Large enough that reading costs nothing, small enough that a pipe's fixes come out as they go in.
 const CHUNK_BYTES: usize = 64 * 1024;
-
-/// A fix in units that people use.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    time: Option<String>,
-    lat: Option<f64>,
-    lon: Option<f64>,
-    alt_m: Option<f64>,
-    speed_mps: Option<f64>,
-    course_deg: Option<f64>,
-    hdop: Option<f64>,
-    satellites: Option<u8>,
-    quality: &'static str,
-    verdict: String,
-}
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut output = BufWriter::new(io::stdout().lock());
@@ -85,18 +69,15 @@ fn decode(mut input: impl Read, output: &mut impl Write) -> io::Result<Counts> {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
-        receiver.push(&chunk[..read], None, |observed| {
-            keep_first(&mut written, || print(&observed.fix, output))
-        });
+        receiver
+            .push(&chunk[..read], None, |observed| keep_first(&mut written, || print(&observed.fix, output)));
         std::mem::replace(&mut written, Ok(()))?;
         if read < CHUNK_BYTES {
             // A pipe that has no more at the moment: show what is known.
             output.flush()?;
         }
     }
-    receiver.finish(None, |observed| {
-        keep_first(&mut written, || print(&observed.fix, output))
-    });
+    receiver.finish(None, |observed| keep_first(&mut written, || print(&observed.fix, output)));
     written?;
     Ok(receiver.counts())
 }
@@ -108,21 +89,12 @@ fn keep_first(so_far: &mut io::Result<()>, next: impl FnOnce() -> io::Result<()>
 }
 
 fn print(fix: &Fix, output: &mut impl Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *output, &Row::from(fix))?;
+    serde_json::to_writer(&mut *output, &FixRow::from(fix))?;
     output.write_all(b"\n")
 }
 
 fn summary(counts: &Counts) -> String {
-    let Counts {
-        sentences,
-        bad_checksums,
-        unknown,
-        malformed,
-        garbage_bytes,
-        fragments,
-        fixes,
-        ..
-    } = counts;
+    let Counts { sentences, bad_checksums, unknown, malformed, garbage_bytes, fragments, fixes, .. } = counts;
     let mut line = format!(
         "sentences={sentences} bad_checksums={bad_checksums} unknown={unknown} fixes={fixes} garbage_bytes={garbage_bytes}"
     );
@@ -134,31 +106,6 @@ fn summary(counts: &Counts) -> String {
     line
 }
 
-impl From<&Fix> for Row {
-    fn from(fix: &Fix) -> Self {
-        Self {
-            time: fix
-                .time
-                .and_then(DateTime::from_timestamp_millis)
-                .map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true)),
-            lat: fix.latitude_degrees().map(|degrees| rounded(degrees, 1e9)),
-            lon: fix.longitude_degrees().map(|degrees| rounded(degrees, 1e9)),
-            alt_m: fix.altitude_metres(),
-            speed_mps: fix.speed_mps().map(|speed| rounded(speed, 1e4)),
-            course_deg: fix.course_degrees(),
-            hdop: fix.hdop.map(avl_shared::fix::Decimal::to_f64),
-            satellites: fix.satellites,
-            quality: fix.quality.name(),
-            verdict: fix.verdict.label(),
-        }
-    }
-}
-
-/// To the next multiple of 1/`steps`: finer than any receiver prints, without the noise of binary fractions.
-fn rounded(value: f64, steps: f64) -> f64 {
-    (value * steps).round() / steps
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,12 +114,7 @@ mod tests {
         let mut output = Vec::new();
         let counts = decode(log.as_bytes(), &mut output).unwrap();
         let text = String::from_utf8(output).unwrap();
-        (
-            text.lines()
-                .map(|line| serde_json::from_str(line).unwrap())
-                .collect(),
-            counts,
-        )
+        (text.lines().map(|line| serde_json::from_str(line).unwrap()).collect(), counts)
     }
 
     const LOG: &str = "\
@@ -204,10 +146,7 @@ mod tests {
     fn the_summary_counts_what_was_read() {
         let (_, counts) = lines(&format!("{LOG}$GPRMC,1*00\n$GPTXT,x*15\n$GPRMB,A*36\n"));
         let text = summary(&counts);
-        assert!(
-            text.starts_with("sentences=4 bad_checksums=2 unknown=1 fixes=2"),
-            "{text}"
-        );
+        assert!(text.starts_with("sentences=4 bad_checksums=2 unknown=1 fixes=2"), "{text}");
     }
 
     #[test]
@@ -221,9 +160,6 @@ mod tests {
                 Err(ErrorKind::BrokenPipe.into())
             }
         }
-        assert_eq!(
-            decode(LOG.as_bytes(), &mut Gone).unwrap_err().kind(),
-            ErrorKind::BrokenPipe
-        );
+        assert_eq!(decode(LOG.as_bytes(), &mut Gone).unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -41,11 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
     let packed = pack(fixes, usize::from(arguments.batch))?;
     println!("{packed}");
-    Ok(if packed.lossless {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if packed.lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[derive(Debug, PartialEq)]
@@ -57,20 +53,10 @@ struct Packed {
 }
 
 fn pack(fixes: Vec<Fix>, batch: usize) -> anyhow::Result<Packed> {
-    let mut packed = Packed {
-        bytes: 0,
-        fixes: fixes.len(),
-        batch,
-        lossless: true,
-    };
+    let mut packed = Packed { bytes: 0, fixes: fixes.len(), batch, lossless: true };
     let mut first = 0;
     for fixes in fixes.chunks(batch) {
-        let sent = Batch {
-            epoch: Epoch(0),
-            first,
-            boot_id: None,
-            fixes: fixes.to_vec(),
-        };
+        let sent = Batch { epoch: Epoch(0), first, boot_id: None, fixes: fixes.to_vec() };
         let encoded = batch::encode(&sent).context("a batch was refused by the encoder")?;
         packed.bytes += encoded.len();
         packed.lossless &= batch::decode(&encoded).is_ok_and(|received| received == sent);
@@ -82,18 +68,10 @@ fn pack(fixes: Vec<Fix>, batch: usize) -> anyhow::Result<Packed> {
 impl std::fmt::Display for Packed {
     #[allow(clippy::cast_precision_loss)]
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            bytes,
-            fixes,
-            batch,
-            lossless,
-        } = self;
+        let Self { bytes, fixes, batch, lossless } = self;
         let bytes_per_fix = *bytes as f64 / *fixes as f64;
         let lossless = if *lossless { "yes" } else { "no" };
-        write!(
-            f,
-            "bytes_per_fix={bytes_per_fix:.2} fixes={fixes} batch={batch} lossless={lossless}"
-        )
+        write!(f, "bytes_per_fix={bytes_per_fix:.2} fixes={fixes} batch={batch} lossless={lossless}")
     }
 }
 
@@ -103,15 +81,7 @@ mod tests {
 
     #[test]
     fn the_line_has_the_form_that_scripts_read() {
-        let packed = Packed {
-            bytes: 7075,
-            fixes: 1653,
-            batch: 60,
-            lossless: true,
-        };
-        assert_eq!(
-            packed.to_string(),
-            "bytes_per_fix=4.28 fixes=1653 batch=60 lossless=yes"
-        );
+        let packed = Packed { bytes: 7075, fixes: 1653, batch: 60, lossless: true };
+        assert_eq!(packed.to_string(), "bytes_per_fix=4.28 fixes=1653 batch=60 lossless=yes");
     }
 }

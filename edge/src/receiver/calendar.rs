@@ -35,10 +35,7 @@ impl Date {
     /// `ddmmyy`. Years 80 to 99 are 19xx: GPS time starts in 1980, and no sentence is older.
     #[must_use]
     pub(super) fn from_ddmmyy(text: &str) -> Option<Self> {
-        let number: u32 = Some(text)
-            .filter(|text| text.len() == 6 && is_digits(text))?
-            .parse()
-            .ok()?;
+        let number: u32 = Some(text).filter(|text| text.len() == 6 && is_digits(text))?.parse().ok()?;
         let (day, month, year) = (number / 10_000, number / 100 % 100, number % 100);
         Self::new(if year >= 80 { 1900 } else { 2000 } + year, month, day)
     }
@@ -47,19 +44,13 @@ impl Date {
     #[must_use]
     pub(super) fn from_fields(day: &str, month: &str, year: &str) -> Option<Self> {
         let number = |text: &str| Some(text).filter(|text| is_digits(text))?.parse::<u32>().ok();
-        Self::new(
-            number(year).filter(|year| *year >= 1980)?,
-            number(month)?,
-            number(day)?,
-        )
+        Self::new(number(year).filter(|year| *year >= 1980)?, number(month)?, number(day)?)
     }
 
     fn new(year: u32, month: u32, day: u32) -> Option<Self> {
         let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
         let epoch = NaiveDate::from_ymd_opt(1970, 1, 1)?;
-        Some(Self(i64::from(
-            date.num_days_from_ce() - epoch.num_days_from_ce(),
-        )))
+        Some(Self(i64::from(date.num_days_from_ce() - epoch.num_days_from_ce())))
     }
 
     #[must_use]
@@ -91,12 +82,7 @@ impl Calendar {
             None => {
                 let latest = self.latest?;
                 let ahead = (i64::from(time.0) - latest).rem_euclid(MILLIS_PER_DAY);
-                latest
-                    + if ahead < MILLIS_PER_DAY / 2 {
-                        ahead
-                    } else {
-                        ahead - MILLIS_PER_DAY
-                    }
+                latest + if ahead < MILLIS_PER_DAY / 2 { ahead } else { ahead - MILLIS_PER_DAY }
             }
         };
         self.latest = Some(instant);

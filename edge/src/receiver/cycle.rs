@@ -8,15 +8,7 @@ use super::sentence::Kind;
 /// reconfigured is learnt anew within three.
 const EPOCHS: usize = 3;
 
-const ALL: [Kind; KINDS] = [
-    Kind::Rmc,
-    Kind::Gga,
-    Kind::Gns,
-    Kind::Gll,
-    Kind::Vtg,
-    Kind::Zda,
-    Kind::Gsa,
-];
+const ALL: [Kind; KINDS] = [Kind::Rmc, Kind::Gga, Kind::Gns, Kind::Gll, Kind::Vtg, Kind::Zda, Kind::Gsa];
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cycle {
@@ -30,11 +22,8 @@ impl Cycle {
     pub(super) fn learn(&mut self, counts: [u8; KINDS], finest: u8) {
         self.recent[self.learnt % EPOCHS] = counts;
         // Counts on without end, but only its remainder and whether it has reached EPOCHS matter.
-        self.learnt = if self.learnt >= 2 * EPOCHS {
-            EPOCHS + 1 + self.learnt % EPOCHS
-        } else {
-            self.learnt + 1
-        };
+        self.learnt =
+            if self.learnt >= 2 * EPOCHS { EPOCHS + 1 + self.learnt % EPOCHS } else { self.learnt + 1 };
         self.finest = self.finest.max(finest);
     }
 
@@ -50,11 +39,7 @@ impl Cycle {
     /// Whether nothing that matters is still to come, given what an epoch has so far and what it has no use for.
     pub(super) fn is_complete(&self, counts: &[u8; KINDS], has_no_use_for: impl Fn(Kind) -> bool) -> bool {
         let arrived = |kind: usize| counts[kind] >= self.usual(kind);
-        self.learnt >= EPOCHS
-            && ALL
-                .iter()
-                .enumerate()
-                .all(|(at, kind)| arrived(at) || has_no_use_for(*kind))
+        self.learnt >= EPOCHS && ALL.iter().enumerate().all(|(at, kind)| arrived(at) || has_no_use_for(*kind))
     }
 
     fn usual(&self, kind: usize) -> u8 {
@@ -68,10 +53,7 @@ mod tests {
 
     fn counts(kinds: &[Kind]) -> [u8; KINDS] {
         let mut counts = [0; KINDS];
-        kinds
-            .iter()
-            .filter_map(|kind| index(*kind))
-            .for_each(|kind| counts[kind] += 1);
+        kinds.iter().filter_map(|kind| index(*kind)).for_each(|kind| counts[kind] += 1);
         counts
     }
 
@@ -90,11 +72,7 @@ mod tests {
     fn a_sentence_that_comes_in_one_epoch_of_three_is_waited_for() {
         let mut cycle = Cycle::default();
         for epoch in 0..30 {
-            let all = counts(if epoch % 3 == 0 {
-                &[Kind::Gga, Kind::Zda]
-            } else {
-                &[Kind::Gga]
-            });
+            let all = counts(if epoch % 3 == 0 { &[Kind::Gga, Kind::Zda] } else { &[Kind::Gga] });
             cycle.learn(all, 8);
             assert!(epoch < EPOCHS || !cycle.is_complete(&counts(&[Kind::Gga]), |_| false));
             assert!(epoch < EPOCHS || cycle.is_complete(&counts(&[Kind::Gga]), |kind| kind == Kind::Zda));

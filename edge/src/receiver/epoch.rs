@@ -98,19 +98,12 @@ impl Assembler {
     /// Delivers each epoch as soon as the receiver has said what it usually says.
     #[must_use]
     pub(super) fn live() -> Self {
-        Self {
-            cycle: Some(Cycle::default()),
-            ..Self::default()
-        }
+        Self { cycle: Some(Cycle::default()), ..Self::default() }
     }
 
     /// As if the epoch of `time` had just been delivered.
     pub(super) fn expect_stragglers_of(&mut self, time: TimeOfDay) {
-        self.open = Some(Open {
-            time: Some(time),
-            delivered: true,
-            ..Open::default()
-        });
+        self.open = Some(Open { time: Some(time), delivered: true, ..Open::default() });
     }
 
     /// Sentences that came after their epoch had been delivered, and would have added to it.
@@ -141,10 +134,7 @@ impl Assembler {
         self.held = [None, None];
         if let Some(open) = self.open.as_mut().filter(|open| !open.delivered) {
             open.delivered = true;
-            output(Output::Epoch(Epoch {
-                may_go_on: true,
-                ..open.compose()
-            }));
+            output(Output::Epoch(Epoch { may_go_on: true, ..open.compose() }));
         }
         self.release_date(output);
     }
@@ -208,10 +198,7 @@ impl Assembler {
             && cycle.is_complete(&open.counts, |kind| open.has_no_use_for(kind, cycle.finest()))
         {
             open.delivered = true;
-            output(Output::Epoch(Epoch {
-                may_go_on: true,
-                ..open.compose()
-            }));
+            output(Output::Epoch(Epoch { may_go_on: true, ..open.compose() }));
         }
     }
 }
@@ -271,9 +258,7 @@ impl Open {
     fn has_no_use_for(&self, kind: Kind, finest: u8) -> bool {
         let has = |kind, value: fn(&Report) -> bool| self.report(kind).is_some_and(value);
         match kind {
-            Kind::Gll => self
-                .position()
-                .is_some_and(|position| position.decimals() >= finest),
+            Kind::Gll => self.position().is_some_and(|position| position.decimals() >= finest),
             Kind::Vtg => has(Kind::Rmc, |rmc| rmc.speed.is_some() && rmc.course.is_some()),
             Kind::Zda => has(Kind::Rmc, |rmc| rmc.date.value().is_some()),
             Kind::Gsa => has(Kind::Gga, |gga| gga.hdop.is_some()) || has(Kind::Gns, |gns| gns.hdop.is_some()),
@@ -283,9 +268,7 @@ impl Open {
 
     fn compose(&self) -> Epoch {
         let first = |kinds: &[Kind]| {
-            kinds
-                .iter()
-                .find_map(|kind| self.report(*kind).filter(|report| report.is_valid()))
+            kinds.iter().find_map(|kind| self.report(*kind).filter(|report| report.is_valid()))
         };
         let quality = first(&[Kind::Gga, Kind::Gns, Kind::Rmc, Kind::Gll]).and_then(|report| report.quality);
         // Without a fix, what VTG prints is as old as the position.
@@ -295,10 +278,7 @@ impl Open {
 
         let mut verdict = Verdict::empty();
         verdict.set(Verdict::NO_FIX, position.is_none() && !self.position_implausible);
-        verdict.set(
-            Verdict::IMPLAUSIBLE,
-            self.position_implausible || self.time_implausible,
-        );
+        verdict.set(Verdict::IMPLAUSIBLE, self.position_implausible || self.time_implausible);
 
         let fix = Fix {
             latitude: position.map(|position| position.latitude),
@@ -312,29 +292,10 @@ impl Open {
             verdict,
             ..Fix::default()
         };
-        let date = [Kind::Rmc, Kind::Zda]
-            .iter()
-            .find_map(|kind| self.report(*kind)?.date.value());
-        let principal = self
-            .reports
-            .iter()
-            .flatten()
-            .any(|report| report.kind.is_principal());
-        let Self {
-            time,
-            date_beside,
-            end,
-            ..
-        } = *self;
-        Epoch {
-            time,
-            date,
-            fix,
-            principal,
-            date_beside,
-            end,
-            may_go_on: false,
-        }
+        let date = [Kind::Rmc, Kind::Zda].iter().find_map(|kind| self.report(*kind)?.date.value());
+        let principal = self.reports.iter().flatten().any(|report| report.kind.is_principal());
+        let Self { time, date_beside, end, .. } = *self;
+        Epoch { time, date, fix, principal, date_beside, end, may_go_on: false }
     }
 }
 
@@ -346,10 +307,5 @@ fn worth(report: &Report) -> (bool, bool, bool, bool) {
         Kind::Zda => report.date.value().is_some(),
         _ => matches!(report.position, Field::Value(_)),
     };
-    (
-        report.is_valid(),
-        says_something,
-        report.talker == COMBINED,
-        report.hdop.is_some(),
-    )
+    (report.is_valid(), says_something, report.talker == COMBINED, report.hdop.is_some())
 }

@@ -4,18 +4,8 @@ use avl_shared::fix::{Decimal, MAX_SCALE};
 
 use super::calendar::TimeOfDay;
 
-const POWERS_OF_TEN: [i64; MAX_SCALE as usize + 1] = [
-    1,
-    10,
-    100,
-    1_000,
-    10_000,
-    100_000,
-    1_000_000,
-    10_000_000,
-    100_000_000,
-    1_000_000_000,
-];
+const POWERS_OF_TEN: [i64; MAX_SCALE as usize + 1] =
+    [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// A latitude may have 90 degrees, a longitude 180.
 const MAX_LATITUDE_DEGREES: i64 = 90;
@@ -64,9 +54,7 @@ pub(super) fn decimal(text: &str) -> Option<Decimal> {
         None => text,
     };
     let rest = &text[kept.len()..];
-    rest.bytes()
-        .all(|byte| byte.is_ascii_digit())
-        .then(|| kept.parse().ok())?
+    rest.bytes().all(|byte| byte.is_ascii_digit()).then(|| kept.parse().ok())?
 }
 
 pub(super) fn not_negative(text: &str) -> Option<Decimal> {
@@ -89,11 +77,7 @@ pub(super) fn knots_from_kmh(text: &str) -> Option<Decimal> {
     let kmh = not_negative(text)?;
     let scale = kmh.scale().checked_add(1).filter(|scale| *scale <= MAX_SCALE)?;
     // 1 knot = 1.852 km/h, so knots = km/h × 1000 / 1852; half is added to round.
-    let scaled = kmh
-        .mantissa()
-        .checked_mul(10)?
-        .checked_mul(1000)?
-        .checked_add(926)?;
+    let scaled = kmh.mantissa().checked_mul(10)?.checked_mul(1000)?.checked_add(926)?;
     Some(Decimal::new(scaled / 1852, scale))
 }
 
@@ -118,10 +102,7 @@ fn arc_minutes(
 ) -> Option<Decimal> {
     let printed = decimal(text).filter(|_| text.starts_with(|first: char| first.is_ascii_digit()))?;
     let unit = POWERS_OF_TEN[usize::from(printed.scale())];
-    let (degrees, minutes) = (
-        printed.mantissa() / (100 * unit),
-        printed.mantissa() % (100 * unit),
-    );
+    let (degrees, minutes) = (printed.mantissa() / (100 * unit), printed.mantissa() % (100 * unit));
     if minutes >= 60 * unit || degrees > max_degrees || (degrees == max_degrees && minutes > 0) {
         return None;
     }
@@ -238,16 +219,7 @@ mod tests {
         assert_eq!(millis("235234"), Some(85_954_000));
         assert_eq!(millis("000000.0509"), Some(50));
         assert_eq!(millis("235960.5"), Some(86_400_500));
-        for bad in [
-            "240000",
-            "126000",
-            "120061",
-            "12000",
-            "1200000",
-            "12-000",
-            "120000.x",
-            "120000.1.2",
-        ] {
+        for bad in ["240000", "126000", "120061", "12000", "1200000", "12-000", "120000.x", "120000.1.2"] {
             assert_eq!(time_of_day(bad), Field::Implausible, "{bad}");
         }
         assert_eq!(time_of_day(""), Field::Empty);

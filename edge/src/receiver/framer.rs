@@ -47,12 +47,7 @@ pub(super) struct Framer {
 
 impl Default for Framer {
     fn default() -> Self {
-        Self {
-            state: State::Between,
-            body: Vec::with_capacity(128),
-            xor: 0,
-            counts: FramerCounts::default(),
-        }
+        Self { state: State::Between, body: Vec::with_capacity(128), xor: 0, counts: FramerCounts::default() }
     }
 }
 
@@ -105,10 +100,8 @@ impl Framer {
     fn skip_to_start(&mut self, rest: &[u8]) -> usize {
         let start = rest.iter().position(|byte| matches!(byte, b'$' | b'!'));
         let skipped = &rest[..start.unwrap_or(rest.len())];
-        self.counts.garbage_bytes += skipped
-            .iter()
-            .filter(|byte| !matches!(byte, b'\r' | b'\n'))
-            .count() as u64;
+        self.counts.garbage_bytes +=
+            skipped.iter().filter(|byte| !matches!(byte, b'\r' | b'\n')).count() as u64;
         match start {
             Some(start) => {
                 self.begin();
@@ -119,10 +112,7 @@ impl Framer {
     }
 
     fn take_body(&mut self, rest: &[u8]) -> usize {
-        let run = rest
-            .iter()
-            .position(|&byte| !belongs_to_body(byte))
-            .unwrap_or(rest.len());
+        let run = rest.iter().position(|&byte| !belongs_to_body(byte)).unwrap_or(rest.len());
         let room = MAX_BODY - self.body.len();
         let taken = &rest[..run.min(room)];
         self.body.extend_from_slice(taken);
@@ -157,11 +147,8 @@ impl Framer {
 
     /// Gives up the sentence that was begun; the byte that broke it is looked at again as the start of something else.
     fn abandon(&mut self) {
-        let address = self
-            .body
-            .iter()
-            .take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
-            .count();
+        let address =
+            self.body.iter().take_while(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()).count();
         if ADDRESS_CHARS.contains(&address) && self.body.get(address).is_none_or(|&byte| byte == b',') {
             self.counts.bad_checksums += 1;
         } else {
@@ -198,11 +185,7 @@ mod tests {
     }
 
     fn counts(sentences: u64, bad_checksums: u64, garbage_bytes: u64) -> FramerCounts {
-        FramerCounts {
-            sentences,
-            bad_checksums,
-            garbage_bytes,
-        }
+        FramerCounts { sentences, bad_checksums, garbage_bytes }
     }
 
     #[test]

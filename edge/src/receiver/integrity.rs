@@ -89,11 +89,7 @@ impl Integrity {
                 let passed = i64::try_from(now.saturating_sub(before)).unwrap_or(i64::MAX);
                 ahead.saturating_sub(passed) > LEAP_MS
             }
-            None => self
-                .trusted
-                .as_ref()
-                .zip(place)
-                .is_some_and(|(from, to)| to.is_just_ahead_of(from)),
+            None => self.trusted.as_ref().zip(place).is_some_and(|(from, to)| to.is_just_ahead_of(from)),
         }
     }
 
@@ -120,9 +116,7 @@ fn scaled(value: f64, factor: f64) -> i64 {
 }
 
 fn noise_m(fix: &Fix) -> f64 {
-    fix.hdop.map_or(NOISE_FLOOR_M, |hdop| {
-        (hdop.to_f64() * NOISE_M_PER_HDOP).max(NOISE_FLOOR_M)
-    })
+    fix.hdop.map_or(NOISE_FLOOR_M, |hdop| (hdop.to_f64() * NOISE_M_PER_HDOP).max(NOISE_FLOOR_M))
 }
 
 impl Place {
@@ -170,10 +164,7 @@ impl Place {
     #[allow(clippy::cast_precision_loss)]
     fn metres_from(&self, from: &Self) -> f64 {
         let radians = |nanodegrees: i64| (nanodegrees as f64 * 1e-9).to_radians();
-        let (lat1, lat2) = (
-            radians(from.latitude_nanodegrees),
-            radians(self.latitude_nanodegrees),
-        );
+        let (lat1, lat2) = (radians(from.latitude_nanodegrees), radians(self.latitude_nanodegrees));
         let half_dlat = (lat2 - lat1) / 2.0;
         let half_dlon = radians(self.longitude_nanodegrees - from.longitude_nanodegrees) / 2.0;
         let a = half_dlat.sin().powi(2) + lat1.cos() * lat2.cos() * half_dlon.sin().powi(2);
@@ -203,10 +194,7 @@ mod tests {
     }
 
     fn nowhere(time_s: i64) -> Fix {
-        Fix {
-            time: Some(time_s * 1000),
-            ..Fix::default()
-        }
+        Fix { time: Some(time_s * 1000), ..Fix::default() }
     }
 
     fn verdicts(fixes: &[Fix]) -> Vec<Verdict> {
@@ -220,13 +208,7 @@ mod tests {
 
     #[test]
     fn an_outlier_is_marked_alone() {
-        let drive = [
-            fix(0, 0, 40),
-            fix(1, 20, 40),
-            fix(2, 9000, 40),
-            fix(3, 60, 40),
-            fix(4, 80, 40),
-        ];
+        let drive = [fix(0, 0, 40), fix(1, 20, 40), fix(2, 9000, 40), fix(3, 60, 40), fix(4, 80, 40)];
         assert_eq!(verdicts(&drive), [OK, OK, TELEPORT, OK, OK]);
     }
 
@@ -240,19 +222,13 @@ mod tests {
     fn noise_and_long_gaps_are_no_teleport() {
         assert_eq!(verdicts(&[fix(0, 0, 0), fix(1, 240, 0)]), [OK, OK]);
         assert_eq!(verdicts(&[fix(0, 0, 0), fix(600, 80_000, 0)]), [OK, OK]);
-        let poor = Fix {
-            hdop: Some(Decimal::new(20, 0)),
-            ..fix(1, 1000, 0)
-        };
+        let poor = Fix { hdop: Some(Decimal::new(20, 0)), ..fix(1, 1000, 0) };
         assert_eq!(verdicts(&[fix(0, 0, 0), poor]), [OK, OK]);
     }
 
     #[test]
     fn without_dates_the_time_of_day_measures_the_way() {
-        let undated = |north_m| Fix {
-            time: None,
-            ..fix(0, north_m, 0)
-        };
+        let undated = |north_m| Fix { time: None, ..fix(0, north_m, 0) };
         let mut integrity = Integrity::default();
         let mut judge = |fix: Fix, second| integrity.judge(&fix, TimeOfDay::new(0, 0, second, 0), None);
         assert_eq!(judge(undated(0), 0), OK);
@@ -262,10 +238,7 @@ mod tests {
 
     #[test]
     fn time_that_goes_backwards_is_marked_once() {
-        assert_eq!(
-            verdicts(&[fix(100, 0, 0), fix(99, 0, 0), fix(100, 0, 0)]),
-            [OK, JUMP, OK]
-        );
+        assert_eq!(verdicts(&[fix(100, 0, 0), fix(99, 0, 0), fix(100, 0, 0)]), [OK, JUMP, OK]);
     }
 
     #[test]
@@ -276,10 +249,7 @@ mod tests {
 
     #[test]
     fn a_leap_ahead_is_marked_when_the_vehicle_drove_through_it() {
-        assert_eq!(
-            verdicts(&[fix(0, 0, 40), fix(7201, 20, 40), fix(2, 40, 40)]),
-            [OK, JUMP, JUMP]
-        );
+        assert_eq!(verdicts(&[fix(0, 0, 40), fix(7201, 20, 40), fix(2, 40, 40)]), [OK, JUMP, JUMP]);
     }
 
     #[test]

@@ -20,6 +20,9 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use testing::sentence as sentence_for_tests;
+
 use avl_shared::fix::{Fix, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -106,11 +109,7 @@ impl Receiver {
         if let Some(time) = point.memory.straggling {
             assembler.expect_stragglers_of(time);
         }
-        Self {
-            memory: point.memory,
-            offset: point.offset,
-            ..Self::new(assembler)
-        }
+        Self { memory: point.memory, offset: point.offset, ..Self::new(assembler) }
     }
 
     /// For a receiver that is listened to: a fix is delivered as soon as the receiver has said what it says in each
@@ -151,16 +150,7 @@ impl Receiver {
     /// Takes the next bytes. `arrived_ms` is the time by a clock that never jumps, for a receiver that is listened to;
     /// `None` for a recorded stream.
     pub fn push(&mut self, bytes: &[u8], arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
-        let Self {
-            framer,
-            assembler,
-            memory,
-            offset,
-            unknown,
-            malformed,
-            fragments,
-            fixes,
-        } = self;
+        let Self { framer, assembler, memory, offset, unknown, malformed, fragments, fixes } = self;
         framer.push(bytes, |body, end| match sentence::read(body) {
             Reading::Unknown => *unknown += 1,
             Reading::Malformed => *malformed += 1,
@@ -175,13 +165,7 @@ impl Receiver {
 
     /// The receiver has been silent for longer than it ever is within an epoch: delivers what there is.
     pub fn pause(&mut self, arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
-        let Self {
-            assembler,
-            memory,
-            fragments,
-            fixes,
-            ..
-        } = self;
+        let Self { assembler, memory, fragments, fixes, .. } = self;
         assembler.pause(&mut |output| memory.take(output, arrived_ms, fragments, fixes, &mut deliver));
     }
 
@@ -226,15 +210,7 @@ impl Memory {
     }
 
     fn observe(&mut self, epoch: Epoch, arrived_ms: Option<u64>) -> Observation {
-        let Epoch {
-            time,
-            date,
-            mut fix,
-            date_beside,
-            end,
-            may_go_on,
-            ..
-        } = epoch;
+        let Epoch { time, date, mut fix, date_beside, end, may_go_on, .. } = epoch;
         fix.time = time.and_then(|time| self.calendar.resolve(time, date));
         fix.verdict.set(Verdict::NO_TIME, fix.time.is_none());
         fix.verdict |= self.integrity.judge(&fix, time, arrived_ms);
@@ -242,12 +218,6 @@ impl Memory {
             self.calendar.resolve(time, Some(date));
         }
         self.straggling = time.filter(|_| may_go_on);
-        Observation {
-            fix,
-            resume: ResumePoint {
-                offset: end,
-                memory: *self,
-            },
-        }
+        Observation { fix, resume: ResumePoint { offset: end, memory: *self } }
     }
 }

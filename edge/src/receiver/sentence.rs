@@ -107,9 +107,7 @@ pub(super) fn read(body: &str) -> Reading {
 }
 
 fn identify(address: &str) -> Option<(Talker, Kind)> {
-    let (talker, formatter) = address
-        .split_at_checked(2)
-        .filter(|(_, formatter)| formatter.len() == 3)?;
+    let (talker, formatter) = address.split_at_checked(2).filter(|(_, formatter)| formatter.len() == 3)?;
     let talker: Talker = talker.as_bytes().try_into().ok()?;
     if talker[0] == b'P' || !talker.iter().all(u8::is_ascii_uppercase) {
         return None;
@@ -217,11 +215,7 @@ fn gll(fields: &[&str; MAX_FIELDS], report: &mut Report) {
 fn vtg(fields: &[&str; MAX_FIELDS], report: &mut Report) {
     if fields[9] != "N" {
         report.course = course(fields[1]);
-        report.speed = if fields[5].is_empty() {
-            knots_from_kmh(fields[7])
-        } else {
-            not_negative(fields[5])
-        };
+        report.speed = if fields[5].is_empty() { knots_from_kmh(fields[7]) } else { not_negative(fields[5]) };
     }
 }
 
@@ -255,9 +249,7 @@ fn best_mode(modes: &str) -> Quality {
         (b'M', Quality::Manual),
         (b'S', Quality::Simulation),
     ];
-    let best = BEST_FIRST
-        .iter()
-        .find(|(mode, _)| modes.as_bytes().contains(mode));
+    let best = BEST_FIRST.iter().find(|(mode, _)| modes.as_bytes().contains(mode));
     best.map_or(Quality::NoFix, |(_, quality)| *quality)
 }
 
@@ -323,14 +315,10 @@ mod tests {
             (",M", Quality::Manual),
             (",S,V", Quality::Simulation),
         ] {
-            let got = report(&format!(
-                "GNRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,{tail}"
-            ));
+            let got =
+                report(&format!("GNRMC,083559.00,A,4717.11437,N,00833.91522,E,0.004,77.52,091202,,{tail}"));
             assert_eq!(got.quality, Some(quality), "{tail}");
-            assert_eq!(
-                place(&got).unwrap(),
-                ("2837.11437".to_owned(), "513.91522".to_owned())
-            );
+            assert_eq!(place(&got).unwrap(), ("2837.11437".to_owned(), "513.91522".to_owned()));
             assert_eq!(got.speed.unwrap().to_string(), "0.004");
             assert_eq!(got.course.unwrap().to_string(), "77.52");
         }
@@ -370,10 +358,7 @@ mod tests {
     #[test]
     fn gns_takes_the_best_of_as_many_constellations_as_it_prints() {
         let quality = |modes| {
-            report(&format!(
-                "GNGNS,122310.2,3722.42,N,12258.85,W,{modes},14,0.9,1005.54,6.5,,,V"
-            ))
-            .quality
+            report(&format!("GNGNS,122310.2,3722.42,N,12258.85,W,{modes},14,0.9,1005.54,6.5,,,V")).quality
         };
         assert_eq!(quality("AAAANN"), Some(Quality::Gps));
         assert_eq!(quality("NDAN"), Some(Quality::Dgps));
@@ -383,11 +368,8 @@ mod tests {
 
     #[test]
     fn gsa_gives_its_dilution_even_when_it_is_an_integer_or_its_neighbours_are_empty() {
-        let hdop = |tail| {
-            report(&format!("GNGSA,A,3,17,02,,,,,,,,,,,{tail}"))
-                .hdop
-                .map(|hdop| hdop.to_string())
-        };
+        let hdop =
+            |tail| report(&format!("GNGSA,A,3,17,02,,,,,,,,,,,{tail}")).hdop.map(|hdop| hdop.to_string());
         assert_eq!(hdop("1.48,0.76,1.27,1").as_deref(), Some("0.76"));
         assert_eq!(hdop(",2,").as_deref(), Some("2"));
         assert_eq!(hdop(",,"), None);
@@ -395,17 +377,8 @@ mod tests {
 
     #[test]
     fn vtg_falls_back_on_kilometres_an_hour() {
-        assert_eq!(
-            report("GPVTG,65.13,T,52.07,M,0.028,N,0.053,K,D")
-                .speed
-                .unwrap()
-                .to_string(),
-            "0.028"
-        );
-        assert_eq!(
-            report("GPVTG,65.13,T,,M,,N,18.52,K,A").speed.unwrap().to_string(),
-            "10.000"
-        );
+        assert_eq!(report("GPVTG,65.13,T,52.07,M,0.028,N,0.053,K,D").speed.unwrap().to_string(), "0.028");
+        assert_eq!(report("GPVTG,65.13,T,,M,,N,18.52,K,A").speed.unwrap().to_string(), "10.000");
         assert_eq!(report("GPVTG,65.13,T,,M,1.0,N,1.9,K,N").speed, None);
     }
 
@@ -413,23 +386,14 @@ mod tests {
     fn zda_prints_the_whole_year() {
         let got = report("GPZDA,201530.00,04,07,2002,00,00");
         assert_eq!(got.date, Field::Value(Date::from_ddmmyy("040702").unwrap()));
-        assert_eq!(
-            report("GPZDA,201530.00,32,07,2002,00,00").date,
-            Field::Implausible
-        );
+        assert_eq!(report("GPZDA,201530.00,32,07,2002,00,00").date, Field::Implausible);
         assert_eq!(report("GPZDA,,,,,,").date, Field::Empty);
     }
 
     #[test]
     fn what_cannot_be_meant_is_implausible() {
-        assert_eq!(
-            report("GPGLL,10042.0,N,01131.000,E,123519,A,A").position,
-            Field::Implausible
-        );
-        assert_eq!(
-            report("GPGLL,4807.038,N,01131.000,E,253519,A,A").time,
-            Field::Implausible
-        );
+        assert_eq!(report("GPGLL,10042.0,N,01131.000,E,123519,A,A").position, Field::Implausible);
+        assert_eq!(report("GPGLL,4807.038,N,01131.000,E,253519,A,A").time, Field::Implausible);
         assert_eq!(
             report("GPRMC,123519,A,4807.038,N,01131.000,E,-1.0,400,321399,,").date,
             Field::Implausible

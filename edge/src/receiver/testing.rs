@@ -7,7 +7,7 @@ pub(super) fn checksum(body: &str) -> u8 {
     body.bytes().fold(0, |xor, byte| xor ^ byte)
 }
 
-pub(super) fn sentence(body: &str) -> String {
+pub(crate) fn sentence(body: &str) -> String {
     format!("${body}*{:02X}", checksum(body))
 }
 
@@ -24,9 +24,5 @@ pub(super) fn observe(bytes: &[u8]) -> (Vec<Observation>, Counts) {
 }
 
 pub(super) fn fixes(bodies: &[&str]) -> Vec<Fix> {
-    observe(log(bodies).as_bytes())
-        .0
-        .into_iter()
-        .map(|observation| observation.fix)
-        .collect()
+    observe(log(bodies).as_bytes()).0.into_iter().map(|observation| observation.fix).collect()
 }

@@ -24,10 +24,7 @@ fn one(bodies: &[&str]) -> Fix {
 }
 
 fn places(fixes: &[Fix]) -> Vec<Option<String>> {
-    fixes
-        .iter()
-        .map(|fix| fix.latitude.map(|latitude| latitude.to_string()))
-        .collect()
+    fixes.iter().map(|fix| fix.latitude.map(|latitude| latitude.to_string())).collect()
 }
 
 fn times(fixes: &[Fix]) -> Vec<Option<i64>> {
@@ -49,10 +46,7 @@ fn sentences_of_one_instant_become_one_fix_with_every_printed_digit() {
     assert_eq!(fix.speed.unwrap().to_string(), "12.028");
     assert_eq!(fix.course.unwrap().to_string(), "65.13");
     assert_eq!(fix.hdop.unwrap().to_string(), "0.76");
-    assert_eq!(
-        (fix.satellites, fix.quality, fix.verdict),
-        (Some(12), Quality::Gps, Verdict::empty())
-    );
+    assert_eq!((fix.satellites, fix.quality, fix.verdict), (Some(12), Quality::Gps, Verdict::empty()));
 }
 
 #[test]
@@ -73,24 +67,13 @@ fn the_order_within_an_epoch_makes_no_difference() {
 #[test]
 fn each_sentence_alone_is_a_fix_if_it_has_a_position() {
     let rmc = one(&[RMC]);
-    assert_eq!(
-        (rmc.time, rmc.speed.is_some(), rmc.altitude),
-        (Some(TIME), true, None)
-    );
+    assert_eq!((rmc.time, rmc.speed.is_some(), rmc.altitude), (Some(TIME), true, None));
     let gga = one(&[GGA]);
     assert_eq!((gga.time, gga.verdict), (None, Verdict::NO_TIME));
     assert_eq!(places(&fixes(&[GLL])), [Some("2245.58362".to_owned())]);
     let gns = one(&["GNGNS,021417.00,3725.58362,N,12205.61915,W,AADN,21,0.76,4.4,-30.0,,,V"]);
     assert_eq!((gns.satellites, gns.quality), (Some(21), Quality::Dgps));
-    assert!(
-        fixes(&[
-            VTG,
-            GSA,
-            "GPZDA,021417.00,07,02,2020,00,00",
-            "GPGST,021417.00,1,,,,1,1,1"
-        ])
-        .is_empty()
-    );
+    assert!(fixes(&[VTG, GSA, "GPZDA,021417.00,07,02,2020,00,00", "GPGST,021417.00,1,,,,1,1,1"]).is_empty());
 }
 
 #[test]
@@ -117,9 +100,8 @@ fn a_receiver_reconfigured_to_gll_alone_is_believed_after_a_while() {
 
 #[test]
 fn ten_and_twenty_hertz_are_told_apart_by_their_fractions() {
-    let bodies: Vec<String> = (0..20)
-        .flat_map(|n| [RMC, GGA].map(|body| at(body, &format!("021417.{:02}", n * 5))))
-        .collect();
+    let bodies: Vec<String> =
+        (0..20).flat_map(|n| [RMC, GGA].map(|body| at(body, &format!("021417.{:02}", n * 5)))).collect();
     let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
     let expected: Vec<_> = (0..20).map(|n| Some(n * 50)).collect();
     assert_eq!(times(&fixes(&bodies)), expected);
@@ -128,19 +110,10 @@ fn ten_and_twenty_hertz_are_told_apart_by_their_fractions() {
 #[test]
 fn mixed_talkers_make_one_fix_and_the_combined_solution_speaks() {
     let rmc = |talker: &str, minutes: &str| {
-        RMC.replace("GPRMC", &format!("{talker}RMC"))
-            .replace("3725.58362", &format!("3725.{minutes}"))
+        RMC.replace("GPRMC", &format!("{talker}RMC")).replace("3725.58362", &format!("3725.{minutes}"))
     };
-    let all = fixes(&[
-        &rmc("GP", "11111"),
-        &rmc("GL", "22222"),
-        &rmc("GN", "33333"),
-        NEXT_RMC,
-    ]);
-    assert_eq!(
-        places(&all),
-        [Some("2245.33333".to_owned()), Some("2245.58962".to_owned())]
-    );
+    let all = fixes(&[&rmc("GP", "11111"), &rmc("GL", "22222"), &rmc("GN", "33333"), NEXT_RMC]);
+    assert_eq!(places(&all), [Some("2245.33333".to_owned()), Some("2245.58962".to_owned())]);
     let lost = "GLRMC,021417.00,V,,,,,,,070220,,,N";
     assert_eq!(places(&fixes(&[lost, RMC, NEXT_RMC])).len(), 2);
     assert_eq!(one(&[RMC, lost]).verdict, Verdict::empty());
@@ -148,25 +121,18 @@ fn mixed_talkers_make_one_fix_and_the_combined_solution_speaks() {
 
 #[test]
 fn of_two_positions_the_one_with_more_decimals_is_kept() {
-    let coarse = GGA
-        .replace("3725.58362", "3725.584")
-        .replace("12205.61915", "12205.619");
+    let coarse = GGA.replace("3725.58362", "3725.584").replace("12205.61915", "12205.619");
     for bodies in [[RMC, &coarse], [&coarse, RMC]] {
         assert_eq!(one(&bodies).latitude.unwrap().to_string(), "2245.58362");
     }
-    let coarse = RMC
-        .replace("3725.58362", "3725.584")
-        .replace("12205.61915", "12205.619");
+    let coarse = RMC.replace("3725.58362", "3725.584").replace("12205.61915", "12205.619");
     assert_eq!(one(&[&coarse, GGA]).latitude.unwrap().to_string(), "2245.58362");
 }
 
 #[test]
 fn a_companion_without_time_belongs_to_the_epoch_around_it() {
     let speeds = |bodies: &[&str]| -> Vec<Option<String>> {
-        fixes(bodies)
-            .iter()
-            .map(|fix| fix.speed.map(|speed| speed.to_string()))
-            .collect()
+        fixes(bodies).iter().map(|fix| fix.speed.map(|speed| speed.to_string())).collect()
     };
     let slow = "GPVTG,65.13,T,,M,1.0,N,1.9,K,A";
     let fast = "GPVTG,65.13,T,,M,2.0,N,3.7,K,A";
@@ -186,28 +152,17 @@ fn no_fix_has_time_but_never_the_last_position() {
     let lost_gga = "GPGGA,021418.00,3725.58362,N,12205.61915,W,0,03,99.99,4.4,M,-30.0,M,,";
     let all = fixes(&[RMC, GGA, VTG, lost_rmc, VTG, lost_gga]);
     assert_eq!(times(&all), [Some(0), Some(1000)]);
-    let lost = Fix {
-        time: all[1].time,
-        satellites: Some(3),
-        verdict: Verdict::NO_FIX,
-        ..Fix::default()
-    };
+    let lost = Fix { time: all[1].time, satellites: Some(3), verdict: Verdict::NO_FIX, ..Fix::default() };
     assert_eq!(all[1], lost);
 }
 
 #[test]
 fn a_receiver_that_knows_nothing_yet_gives_one_empty_fix_a_cycle() {
-    let cycle = [
-        "GPRMC,,V,,,,,,,,,,N",
-        "GPVTG,,,,,,,,,N",
-        "GPGGA,,,,,,0,00,99.99,,,,,,",
-        "GPGLL,,,,,,V,N",
-    ];
+    let cycle = ["GPRMC,,V,,,,,,,,,,N", "GPVTG,,,,,,,,,N", "GPGGA,,,,,,0,00,99.99,,,,,,", "GPGLL,,,,,,V,N"];
     let all = fixes(&[cycle, cycle, cycle].concat());
     assert_eq!(all.len(), 3);
     assert!(
-        all.iter()
-            .all(|fix| fix.verdict == Verdict::NO_FIX | Verdict::NO_TIME && fix.latitude.is_none())
+        all.iter().all(|fix| fix.verdict == Verdict::NO_FIX | Verdict::NO_TIME && fix.latitude.is_none())
     );
 }
 
@@ -220,14 +175,8 @@ fn a_sentence_without_time_joins_the_epoch_that_has_one() {
 #[test]
 fn the_date_of_an_epoch_reaches_every_sentence_order_of_the_first_epoch() {
     assert_eq!(times(&fixes(&[GGA, RMC, NEXT_GGA])), [Some(0), Some(1000)]);
-    assert_eq!(
-        times(&fixes(&[GGA, "GPZDA,021417.00,07,02,2020,00,00", NEXT_GGA])),
-        [Some(0), Some(1000)]
-    );
-    assert_eq!(
-        times(&fixes(&["GPZDA,021417.00,07,02,2020,00,00", GGA, NEXT_GGA])),
-        [Some(0), Some(1000)]
-    );
+    assert_eq!(times(&fixes(&[GGA, "GPZDA,021417.00,07,02,2020,00,00", NEXT_GGA])), [Some(0), Some(1000)]);
+    assert_eq!(times(&fixes(&["GPZDA,021417.00,07,02,2020,00,00", GGA, NEXT_GGA])), [Some(0), Some(1000)]);
 }
 
 #[test]
@@ -248,10 +197,7 @@ fn midnight_rolls_over_when_the_new_day_starts_with_gga() {
         &at(RMC, "000001.00").replace("070220", "080220"),
         &at(GGA, "000002.00"),
     ]);
-    let steps: Vec<_> = all
-        .windows(2)
-        .map(|pair| pair[1].time.unwrap() - pair[0].time.unwrap())
-        .collect();
+    let steps: Vec<_> = all.windows(2).map(|pair| pair[1].time.unwrap() - pair[0].time.unwrap()).collect();
     assert_eq!(steps, [1000; 3]);
     assert!(all.iter().all(|fix| fix.verdict.is_empty()));
 }
@@ -261,24 +207,15 @@ fn a_date_for_the_coming_second_does_not_split_an_epoch() {
     let zda = "GPZDA,021418.00,07,02,2020,00,00";
     let all = fixes(&[GGA, zda, RMC, NEXT_GGA, NEXT_RMC]);
     assert_eq!(times(&all), [Some(0), Some(1000)]);
-    assert!(
-        all.iter()
-            .all(|fix| fix.altitude.is_some() && fix.speed.is_some())
-    );
+    assert!(all.iter().all(|fix| fix.altitude.is_some() && fix.speed.is_some()));
 }
 
 #[test]
 fn a_leap_second_is_a_fix_of_its_own_and_no_jump() {
     let dated = |time: &str, date: &str| at(RMC, time).replace("070220", date);
-    let all = fixes(&[
-        &dated("235959.00", "311216"),
-        &dated("235960.00", "311216"),
-        &dated("000000.00", "010117"),
-    ]);
-    let steps: Vec<_> = all
-        .windows(2)
-        .map(|pair| pair[1].time.unwrap() - pair[0].time.unwrap())
-        .collect();
+    let all =
+        fixes(&[&dated("235959.00", "311216"), &dated("235960.00", "311216"), &dated("000000.00", "010117")]);
+    let steps: Vec<_> = all.windows(2).map(|pair| pair[1].time.unwrap() - pair[0].time.unwrap()).collect();
     assert_eq!(steps, [1000, 0]);
     assert!(all.iter().all(|fix| fix.verdict.is_empty()));
 }
@@ -292,38 +229,21 @@ fn the_same_epoch_printed_twice_in_a_row_is_one_fix() {
 fn a_log_put_behind_itself_is_marked_where_time_goes_backwards() {
     let all = fixes(&[RMC, GGA, NEXT_RMC, NEXT_GGA, RMC, GGA, NEXT_RMC, NEXT_GGA]);
     let verdicts: Vec<_> = all.iter().map(|fix| fix.verdict).collect();
-    assert_eq!(
-        verdicts,
-        [
-            Verdict::empty(),
-            Verdict::empty(),
-            Verdict::TIME_JUMP,
-            Verdict::empty()
-        ]
-    );
+    assert_eq!(verdicts, [Verdict::empty(), Verdict::empty(), Verdict::TIME_JUMP, Verdict::empty()]);
 }
 
 #[test]
 fn implausible_values_are_left_out_and_said() {
     let off_the_globe = one(&[&RMC.replace("3725.58362", "10042.0")]);
     assert_eq!((off_the_globe.latitude, off_the_globe.longitude), (None, None));
-    assert_eq!(
-        (off_the_globe.verdict, off_the_globe.time),
-        (Verdict::IMPLAUSIBLE, Some(TIME))
-    );
+    assert_eq!((off_the_globe.verdict, off_the_globe.time), (Verdict::IMPLAUSIBLE, Some(TIME)));
     let no_such_hour = one(&[&at(RMC, "251417.00")]);
-    assert_eq!(
-        (no_such_hour.time, no_such_hour.verdict),
-        (None, Verdict::IMPLAUSIBLE | Verdict::NO_TIME)
-    );
+    assert_eq!((no_such_hour.time, no_such_hour.verdict), (None, Verdict::IMPLAUSIBLE | Verdict::NO_TIME));
     assert!(no_such_hour.latitude.is_some());
     let backwards = one(&[&RMC.replace("12.028", "-12.028")]);
     assert_eq!((backwards.speed, backwards.verdict), (None, Verdict::empty()));
     let unknown_dilution = one(&[RMC, &GGA.replace("0.76", "99.99")]);
-    assert_eq!(
-        (unknown_dilution.hdop, unknown_dilution.verdict),
-        (None, Verdict::empty())
-    );
+    assert_eq!((unknown_dilution.hdop, unknown_dilution.verdict), (None, Verdict::empty()));
 }
 
 #[test]
@@ -356,9 +276,8 @@ fn what_is_not_understood_is_counted_and_nothing_else() {
 fn live(bodies: &[&str]) -> (Vec<(usize, Fix)>, Receiver) {
     let (mut receiver, mut all) = (Receiver::live(), Vec::new());
     for (at, body) in bodies.iter().enumerate() {
-        receiver.push(sentence(body).as_bytes(), Some(at as u64), |observation| {
-            all.push((at, observation.fix))
-        });
+        receiver
+            .push(sentence(body).as_bytes(), Some(at as u64), |observation| all.push((at, observation.fix)));
     }
     (all, receiver)
 }
@@ -383,9 +302,8 @@ fn a_live_receiver_that_pauses_is_not_waited_for_and_its_stragglers_make_no_seco
     let (mut all, mut receiver) = live(&[RMC]);
     receiver.pause(None, |observation| all.push((1, observation.fix)));
     receiver.pause(None, |observation| all.push((2, observation.fix)));
-    receiver.push(log(&[GGA, VTG, GLL, NEXT_RMC]).as_bytes(), None, |observation| {
-        all.push((3, observation.fix))
-    });
+    receiver
+        .push(log(&[GGA, VTG, GLL, NEXT_RMC]).as_bytes(), None, |observation| all.push((3, observation.fix)));
     assert_eq!(all.iter().map(|(when, _)| *when).collect::<Vec<_>>(), [1]);
 }
 
@@ -403,10 +321,7 @@ fn arbitrary_stream() -> impl Strategy<Value = Vec<u8>> {
             8 => "GPRMC,,V,,,,,,,,,,N".to_owned(),
             9 => at("GNRMC,021417.00,V,,,,,,,070220,,,N", &time),
             10 => return b"\xb5\x62$GP".to_vec(),
-            _ => at(
-                "GPGNS,021417.00,1025.58362,S,00205.61915,W,AN,21,0.7,4.4,,,",
-                &time,
-            ),
+            _ => at("GPGNS,021417.00,1025.58362,S,00205.61915,W,AN,21,0.7,4.4,,,", &time),
         };
         (sentence(&body) + "\r\n").into_bytes()
     });
