@@ -39,11 +39,7 @@ impl Probability {
     #[must_use]
     pub const fn unpack(word: u32) -> Self {
         let [one_high, one_low, seen, limit] = word.to_be_bytes();
-        Self {
-            one: u16::from_be_bytes([one_high, one_low]),
-            seen,
-            limit,
-        }
+        Self { one: u16::from_be_bytes([one_high, one_low]), seen, limit }
     }
 
     #[must_use]
@@ -106,12 +102,7 @@ pub(crate) struct Encoder {
 impl Encoder {
     #[must_use]
     pub(crate) fn new(out: Vec<u8>) -> Self {
-        Self {
-            contexts: fresh_contexts(),
-            low: 0,
-            range: u32::MAX,
-            out,
-        }
+        Self { contexts: fresh_contexts(), low: 0, range: u32::MAX, out }
     }
 
     fn split(&mut self, bit: bool, one: u16) {
@@ -197,13 +188,7 @@ pub(crate) struct Decoder<'a> {
 impl<'a> Decoder<'a> {
     #[must_use]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self {
-            contexts: fresh_contexts(),
-            code: 0,
-            range: u32::MAX,
-            bytes,
-            next: 0,
-        };
+        let mut decoder = Self { contexts: fresh_contexts(), code: 0, range: u32::MAX, bytes, next: 0 };
         for _ in 0..4 {
             decoder.code = decoder.code << 8 | decoder.next_byte();
         }
@@ -288,11 +273,7 @@ mod tests {
 
     #[test]
     fn a_probability_survives_packing_and_learns_towards_what_it_sees() {
-        let mut probability = Probability {
-            one: 0x1234,
-            seen: 3,
-            limit: 60,
-        };
+        let mut probability = Probability { one: 0x1234, seen: 3, limit: 60 };
         assert_eq!(Probability::unpack(probability.pack()), probability);
         for _ in 0..1000 {
             probability.learn(true);

@@ -83,27 +83,18 @@ fn read_plain(bytes: &[u8]) -> Result<Plain, DecodeError> {
     if flags & 0xF0 != FLAGS {
         return Err(DecodeError::UnknownFlags(flags >> 4));
     }
-    let epoch = bytes
-        .get(2..6)
-        .and_then(|four| four.try_into().ok())
-        .map(u32::from_be_bytes);
+    let epoch = bytes.get(2..6).and_then(|four| four.try_into().ok()).map(u32::from_be_bytes);
     let epoch = Epoch(epoch.ok_or(truncated)?);
     let (first, next) = varint(bytes, 6)?;
     let (count, coded_from) = varint(bytes, next)?;
-    let fixes = usize::try_from(count)
-        .ok()
-        .filter(|count| (1..=MAX_FIXES).contains(count));
+    let fixes = usize::try_from(count).ok().filter(|count| (1..=MAX_FIXES).contains(count));
     let fixes = fixes.ok_or(DecodeError::Count(count))?;
     let range =
         SequenceRange::starting_at(first, count).ok_or(DecodeError::SequenceOverflow { first, count })?;
     if bytes.len() < coded_from + CRC_BYTES {
         return Err(DecodeError::Truncated { length: bytes.len() });
     }
-    Ok(Plain {
-        header: Header { epoch, range },
-        count: fixes,
-        coded_from,
-    })
+    Ok(Plain { header: Header { epoch, range }, count: fixes, coded_from })
 }
 
 pub(crate) fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
@@ -141,23 +132,13 @@ impl Preamble {
         if usize::from(time_unit) >= TIME_UNITS.len() {
             return Err(Malformed("an unknown unit of time"));
         }
-        Ok(Self {
-            boot_id,
-            profile,
-            time_unit,
-        })
+        Ok(Self { boot_id, profile, time_unit })
     }
 }
 
 /// The coarsest unit that every time is a multiple of.
 fn time_unit_of(batch: &Batch) -> u8 {
-    let fits = |unit: i64| {
-        batch
-            .fixes
-            .iter()
-            .filter_map(|fix| fix.time)
-            .all(|time| time % unit == 0)
-    };
+    let fits = |unit: i64| batch.fixes.iter().filter_map(|fix| fix.time).all(|time| time % unit == 0);
     let mut symbol = 0;
     for (index, unit) in (0_u8..).zip(TIME_UNITS) {
         if fits(unit) {
@@ -174,20 +155,10 @@ pub(crate) fn code_batch<C: Coder>(
     mut coded: impl FnMut(&Walk),
 ) -> Result<u32, Malformed> {
     let profile = profile_of(&batch.fixes);
-    let preamble = Preamble {
-        boot_id: batch.boot_id,
-        profile,
-        time_unit: time_unit_of(batch),
-    };
+    let preamble = Preamble { boot_id: batch.boot_id, profile, time_unit: time_unit_of(batch) };
     let preamble = preamble.code(coder)?;
     let mut walk = Walk::new(&profile, TIME_UNITS[usize::from(preamble.time_unit)]);
-    let mut digest = Digest::new(
-        batch.epoch,
-        batch.first,
-        batch.fixes.len(),
-        batch.boot_id,
-        &profile,
-    );
+    let mut digest = Digest::new(batch.epoch, batch.first, batch.fixes.len(), batch.boot_id, &profile);
     for fix in &batch.fixes {
         let row = Row::of(fix, &profile);
         walk.row(coder, &row)?;
@@ -203,10 +174,7 @@ pub(crate) fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
         return Err(EncodeError::Count(count));
     }
     if SequenceRange::starting_at(batch.first, count as u64).is_none() {
-        return Err(EncodeError::SequenceOverflow {
-            first: batch.first,
-            count,
-        });
+        return Err(EncodeError::SequenceOverflow { first: batch.first, count });
     }
     if batch.boot_id.is_none() && batch.fixes.iter().any(|fix| fix.uptime.is_some()) {
         return Err(EncodeError::UptimeWithoutBoot);
@@ -221,22 +189,14 @@ pub(crate) fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
     let crc = code_batch(&mut coder, batch, |_| ()).map_err(|_| EncodeError::TooLong)?;
     let mut out = coder.finish(coded_from);
     out.extend(crc.to_be_bytes());
-    if out.len() > MAX_BYTES {
-        Err(EncodeError::TooLong)
-    } else {
-        Ok(out)
-    }
+    if out.len() > MAX_BYTES { Err(EncodeError::TooLong) } else { Ok(out) }
 }
 
 pub(crate) fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     let plain = read_plain(bytes)?;
     let (coded, crc) = bytes[plain.coded_from..].split_at(bytes.len() - plain.coded_from - CRC_BYTES);
     let mut coder = Decoder::new(coded);
-    let nothing = Preamble {
-        boot_id: None,
-        profile: [0; DECIMALS],
-        time_unit: 0,
-    };
+    let nothing = Preamble { boot_id: None, profile: [0; DECIMALS], time_unit: 0 };
     let preamble = nothing.code(&mut coder)?;
     let Header { epoch, range } = plain.header;
     let profile = preamble.profile;
@@ -251,19 +211,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     if !coder.used_all() {
         return Err(DecodeError::TrailingBytes);
     }
-    let (expected, found) = (
-        digest.finish(),
-        u32::from_be_bytes(crc.try_into().unwrap_or_default()),
-    );
+    let (expected, found) = (digest.finish(), u32::from_be_bytes(crc.try_into().unwrap_or_default()));
     if expected != found {
         return Err(DecodeError::Checksum { expected, found });
     }
-    Ok(Batch {
-        epoch,
-        first: range.first(),
-        boot_id: preamble.boot_id,
-        fixes,
-    })
+    Ok(Batch { epoch, first: range.first(), boot_id: preamble.boot_id, fixes })
 }
 
 /// The CRC over what a batch means, so that it also vouches for the decoder.

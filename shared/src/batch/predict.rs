@@ -15,22 +15,14 @@ fn sane(value: i64) -> bool {
 /// The last value and a share (in 16ths) of the last step.
 #[must_use]
 pub(crate) fn damped(last: i64, step: i64, sixteenths: i64) -> i64 {
-    if sane(last) && sane(step) {
-        last + (step * sixteenths >> 4)
-    } else {
-        last
-    }
+    if sane(last) && sane(step) { last + (step * sixteenths >> 4) } else { last }
 }
 
 /// The shorter way from `from` to `to` on a circle of `full` units; both lie in `0..full`.
 #[must_use]
 pub(crate) fn turn(from: i64, to: i64, full: i64) -> i64 {
     let forward = (to - from).rem_euclid(full);
-    if forward > full / 2 {
-        forward - full
-    } else {
-        forward
-    }
+    if forward > full / 2 { forward - full } else { forward }
 }
 
 /// Speed over ground as the batch prints it, towards the north and towards the east.
@@ -50,10 +42,7 @@ impl Velocity {
     pub(crate) fn of(speed: i64, course: i64, full: i64) -> Self {
         let speed = speed.clamp(0, FASTEST);
         let (north, east) = geometry::direction(course, full);
-        Self {
-            north: speed * north,
-            east: speed * east,
-        }
+        Self { north: speed * north, east: speed * east }
     }
 }
 
@@ -77,11 +66,7 @@ impl Reckoning {
         let per = |position: u8| {
             (10_i128.pow(u32::from(position)) << 40) / (7_200_000 * 10_i128.pow(u32::from(speed)))
         };
-        Self {
-            north: per(latitude),
-            east: per(longitude),
-            minute: 10_u64.pow(u32::from(latitude)),
-        }
+        Self { north: per(latitude), east: per(longitude), minute: 10_u64.pow(u32::from(latitude)) }
     }
 
     /// (latitude, longitude) travelled in `ms` between two velocities, by the trapezoidal rule.
@@ -105,11 +90,7 @@ impl Reckoning {
 /// Where dead reckoning leads: the last value, the way travelled, and half of what the last guess was off by.
 #[must_use]
 pub(crate) fn reckoned(last: i64, travelled: i64, last_residual: i64) -> i64 {
-    if sane(last) && sane(last_residual) {
-        last + travelled + (last_residual >> 1)
-    } else {
-        last
-    }
+    if sane(last) && sane(last_residual) { last + travelled + (last_residual >> 1) } else { last }
 }
 
 #[cfg(test)]

@@ -39,14 +39,7 @@ pub(crate) struct Row {
 }
 
 fn decimals(fix: &Fix) -> [Option<Decimal>; DECIMALS] {
-    [
-        fix.latitude,
-        fix.longitude,
-        fix.altitude,
-        fix.speed,
-        fix.course,
-        fix.hdop,
-    ]
+    [fix.latitude, fix.longitude, fix.altitude, fix.speed, fix.course, fix.hdop]
 }
 
 /// A full turn of the course column.
@@ -121,14 +114,8 @@ mod tests {
 
     #[test]
     fn a_column_takes_its_finest_scale_and_values_stay_equal() {
-        let coarse = Fix {
-            speed: Some(Decimal::new(5, 0)),
-            ..Fix::default()
-        };
-        let fine = Fix {
-            speed: Some(Decimal::new(1234, 3)),
-            ..Fix::default()
-        };
+        let coarse = Fix { speed: Some(Decimal::new(5, 0)), ..Fix::default() };
+        let fine = Fix { speed: Some(Decimal::new(1234, 3)), ..Fix::default() };
         let profile = profile_of(&[coarse.clone(), fine]);
         assert_eq!(profile[SPEED], 3);
         let row = Row::of(&coarse, &profile);
@@ -140,19 +127,12 @@ mod tests {
     fn what_the_column_cannot_hold_escapes() {
         let profile = [0, 0, 9, 0, 1, 0];
         let huge = Decimal::new(i64::MAX, 0);
-        let fix = Fix {
-            altitude: Some(huge),
-            course: Some(Decimal::new(3601, 1)),
-            ..Fix::default()
-        };
+        let fix = Fix { altitude: Some(huge), course: Some(Decimal::new(3601, 1)), ..Fix::default() };
         let row = Row::of(&fix, &profile);
         assert_eq!(row.cells[ALTITUDE], Cell::Escape(huge));
         assert_eq!(row.cells[COURSE], Cell::Escape(Decimal::new(3601, 1)));
         assert_eq!(row.to_fix(&profile), fix);
-        let full = Fix {
-            course: Some(Decimal::new(3600, 1)),
-            ..Fix::default()
-        };
+        let full = Fix { course: Some(Decimal::new(3600, 1)), ..Fix::default() };
         assert_eq!(Row::of(&full, &profile).cells[COURSE], Cell::Value(3600));
     }
 }

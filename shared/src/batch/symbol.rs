@@ -89,6 +89,33 @@ pub(crate) mod layout {
     pub(crate) const HDOP_BACK: Flags = Flags(HDOP_SAME.0 + 32);
     pub(crate) const COURSE_FULL: Flags = Flags(HDOP_BACK.0 + 8);
     pub(crate) const TOTAL: usize = COURSE_FULL.0 + 1;
+
+    /// What a context belongs to.
+    #[must_use]
+    pub(crate) fn name(context: usize) -> String {
+        const COLUMNS: [&str; SIGNEDS] =
+            ["latitude", "longitude", "altitude", "speed", "course", "hdop", "satellites", "time", "uptime"];
+        let column = |index: usize| COLUMNS.get(index).copied().unwrap_or("flags");
+        if context < FIRSTS {
+            column(context / SIGNED_SIZE).to_owned()
+        } else if context < TREES {
+            format!("first {}", column((context - FIRSTS) / FIRST_SIZE))
+        } else if context < FLAGS {
+            "trees".to_owned()
+        } else {
+            const NAMES: [(usize, &str); 8] = [
+                (STATUS.0, "profile"),
+                (TIME_PLAIN.0, "status"),
+                (QUALITY_SAME.0, "time flags"),
+                (HDOP_SAME.0, "quality"),
+                (COURSE_FULL.0, "hdop flags"),
+                (TOTAL, "course flags"),
+                (TOTAL, ""),
+                (TOTAL, ""),
+            ];
+            NAMES.iter().find(|(end, _)| context < *end).map_or("?", |(_, name)| name).to_owned()
+        }
+    }
 }
 
 /// How many contexts there are; the prior table has one entry for each.
@@ -117,11 +144,7 @@ fn mantissa<C: Coder>(coder: &mut C, contexts: usize, exponent: u32, magnitude: 
     let modelled = exponent.min(2);
     for depth in 0..modelled {
         let bit = magnitude >> (exponent - 1 - depth) & 1 == 1;
-        let node = if depth == 0 {
-            0
-        } else {
-            1 + usize::from(value & 1 == 1)
-        };
+        let node = if depth == 0 { 0 } else { 1 + usize::from(value & 1 == 1) };
         value = value << 1 | u64::from(coder.bit(contexts + node, bit));
     }
     let rest = exponent - modelled;
@@ -158,17 +181,13 @@ impl Signed {
         let octave = expected.octave();
         let mut exponent = 0;
         while exponent < 63 {
-            let place = (exponent as usize + EXPONENT_ORIGIN)
-                .saturating_sub(octave)
-                .min(EXPONENTS - 1);
+            let place = (exponent as usize + EXPONENT_ORIGIN).saturating_sub(octave).min(EXPONENTS - 1);
             if !coder.bit(bucket + ZERO_CASES + place, exponent < target) {
                 break;
             }
             exponent += 1;
         }
-        let place = (exponent as usize + 5)
-            .saturating_sub(octave)
-            .min(MANTISSA_PLACES - 1);
+        let place = (exponent as usize + 5).saturating_sub(octave).min(MANTISSA_PLACES - 1);
         let contexts = signs + SIGN_CASES + place * MANTISSA_NODES;
         with_sign(mantissa(coder, contexts, exponent, magnitude), negative)
     }
@@ -233,10 +252,7 @@ pub(crate) struct Magnitude {
 impl Magnitude {
     #[must_use]
     pub(crate) const fn new(sixteenths: u32) -> Self {
-        Self {
-            fast: sixteenths,
-            slow: sixteenths,
-        }
+        Self { fast: sixteenths, slow: sixteenths }
     }
 
     #[must_use]
@@ -289,10 +305,7 @@ mod tests {
 
     #[test]
     fn buckets_are_half_octaves() {
-        let buckets: Vec<usize> = [0, 1, 2, 3, 4, 5, 6, 8, 12, 16]
-            .iter()
-            .map(|m| Bucket::of(*m).0)
-            .collect();
+        let buckets: Vec<usize> = [0, 1, 2, 3, 4, 5, 6, 8, 12, 16].iter().map(|m| Bucket::of(*m).0).collect();
         assert_eq!(buckets, [0, 1, 2, 3, 4, 4, 5, 6, 7, 8]);
         assert_eq!(Bucket::of(u32::MAX).0, BUCKETS - 1);
     }

@@ -67,16 +67,8 @@ prop_compose! {
 }
 
 fn batch(fixes: Vec<Fix>, first: u64) -> Batch {
-    let boot_id = fixes
-        .iter()
-        .any(|fix| fix.uptime.is_some())
-        .then_some(0xB007_1D00);
-    Batch {
-        epoch: Epoch(0x1234_5678),
-        first,
-        boot_id,
-        fixes,
-    }
+    let boot_id = fixes.iter().any(|fix| fix.uptime.is_some()).then_some(0xB007_1D00);
+    Batch { epoch: Epoch(0x1234_5678), first, boot_id, fixes }
 }
 
 fn assert_round_trip(batch: &Batch) {

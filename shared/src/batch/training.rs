@@ -21,8 +21,7 @@ pub struct Record {
 
 impl Coder for Record {
     fn bit(&mut self, context: usize, bit: bool) -> bool {
-        self.decisions
-            .push((u16::try_from(context).unwrap_or(u16::MAX), bit));
+        self.decisions.push((u16::try_from(context).unwrap_or(u16::MAX), bit));
         bit
     }
 
@@ -38,9 +37,19 @@ pub fn record(batch: &Batch) -> Record {
     let mut record = Record::default();
     let mut residuals = Vec::with_capacity(batch.fixes.len());
     // Only decoders meet malformed symbols.
-    let _ = frame::code_batch(&mut record, batch, |walk| {
-        residuals.push((*walk.profile(), walk.residuals()))
-    });
+    let _ = frame::code_batch(&mut record, batch, |walk| residuals.push((*walk.profile(), walk.residuals())));
     record.residuals = residuals;
     record
+}
+
+/// The table that encoder and decoder start from.
+#[must_use]
+pub fn priors() -> Vec<Probability> {
+    super::priors::PRIORS.iter().map(|word| Probability::unpack(*word)).collect()
+}
+
+/// What a context belongs to, for reports.
+#[must_use]
+pub fn name(context: usize) -> String {
+    super::symbol::layout::name(context)
 }

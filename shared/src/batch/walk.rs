@@ -66,11 +66,7 @@ impl Status {
                     Kind::Value => (Kind::Null, Kind::Escape),
                     Kind::Escape => (Kind::Value, Kind::Null),
                 };
-                if layout::KINDS.code(coder, case + 1, this.kinds[column] == one) {
-                    one
-                } else {
-                    other
-                }
+                if layout::KINDS.code(coder, case + 1, this.kinds[column] == one) { one } else { other }
             };
         }
         let mut present = |index: usize, last: bool, this: bool| {
@@ -93,14 +89,7 @@ impl Status {
             #[allow(clippy::cast_possible_truncation)] // 16 bits were read
             _ => coder.raw(u64::from(this.inputs.unwrap_or(0)), 16) as u16,
         });
-        Self {
-            kinds,
-            time,
-            satellites,
-            uptime,
-            verdict,
-            inputs,
-        }
+        Self { kinds, time, satellites, uptime, verdict, inputs }
     }
 }
 
@@ -115,12 +104,7 @@ struct Column {
 
 impl Column {
     const fn new(expected: u32) -> Self {
-        Self {
-            last: None,
-            step: 0,
-            residual: 0,
-            expected: Magnitude::new(expected),
-        }
+        Self { last: None, step: 0, residual: 0, expected: Magnitude::new(expected) }
     }
 
     fn learn(&mut self, value: i64, step: i64, residual: i64) {
@@ -169,9 +153,8 @@ fn sign_case(residual: i64) -> usize {
 /// Milliseconds in a unit of the time column, by the symbol that stands for it.
 pub(crate) const TIME_UNITS: [i64; 4] = [1, 10, 100, 1000];
 /// Intervals a receiver is usually set to, in milliseconds; symbol 15 is any other.
-const INTERVALS: [i64; 15] = [
-    1000, 200, 100, 500, 2000, 5000, 10_000, 50, 250, 30_000, 60_000, 120_000, 0, 40, 20,
-];
+const INTERVALS: [i64; 15] =
+    [1000, 200, 100, 500, 2000, 5000, 10_000, 50, 250, 30_000, 60_000, 120_000, 0, 40, 20];
 /// 2000-01-01T00:00:00Z.
 const PLAIN_TIME_FROM: i64 = 946_684_800;
 /// Plain seconds are 31 bits: four that the priors know, then 27.
@@ -245,23 +228,12 @@ impl Walk {
     /// [`Malformed`] when a decoder meets what no encoder writes.
     pub(crate) fn row<C: Coder>(&mut self, coder: &mut C, row: &Row) -> Result<Row, Malformed> {
         let status = Status::of(row);
-        let changed = layout::STATUS.code(
-            coder,
-            usize::from(self.time.last.is_some()),
-            status != self.status,
-        );
-        let status = if changed {
-            Status::code(coder, &self.status, &status)
-        } else {
-            self.status
-        };
+        let changed =
+            layout::STATUS.code(coder, usize::from(self.time.last.is_some()), status != self.status);
+        let status = if changed { Status::code(coder, &self.status, &status) } else { self.status };
         self.status = status;
 
-        let mut coded = Row {
-            verdict: status.verdict,
-            inputs: status.inputs,
-            ..Row::default()
-        };
+        let mut coded = Row { verdict: status.verdict, inputs: status.inputs, ..Row::default() };
         let mut elapsed = self.interval.unwrap_or(INTERVALS[0]);
         if status.time {
             let (time, step) = self.time(coder, row.time.unwrap_or(0));
@@ -289,10 +261,8 @@ impl Walk {
             coded.cells[COURSE] = Cell::Value(self.course(coder, units(COURSE)));
         }
         let travelled = self.travelled(elapsed);
-        for (column, way) in [
-            (LATITUDE, travelled.map(|way| way.0)),
-            (LONGITUDE, travelled.map(|way| way.1)),
-        ] {
+        for (column, way) in [(LATITUDE, travelled.map(|way| way.0)), (LONGITUDE, travelled.map(|way| way.1))]
+        {
             if status.kinds[column] == Kind::Value {
                 coded.cells[column] = Cell::Value(self.position(coder, column, way, units(column)));
             }
@@ -353,9 +323,7 @@ impl Walk {
 
     fn uptime<C: Coder>(&mut self, coder: &mut C, uptime: u64, elapsed: i64) -> u64 {
         let predicted = self.uptime.last.map(|last| last.wrapping_add(elapsed));
-        self.uptime
-            .code(coder, layout::UPTIME, predicted, uptime.cast_signed())
-            .cast_unsigned()
+        self.uptime.code(coder, layout::UPTIME, predicted, uptime.cast_signed()).cast_unsigned()
     }
 
     fn quality<C: Coder>(&mut self, coder: &mut C, quality: Quality) -> Result<Quality, Malformed> {
@@ -374,9 +342,7 @@ impl Walk {
 
     fn satellites<C: Coder>(&mut self, coder: &mut C, satellites: u8) -> Result<u8, Malformed> {
         let predicted = self.satellites.last;
-        let value = self
-            .satellites
-            .code(coder, layout::SATELLITES, predicted, i64::from(satellites));
+        let value = self.satellites.code(coder, layout::SATELLITES, predicted, i64::from(satellites));
         u8::try_from(value).map_err(|_| Malformed("more than 255 satellites"))
     }
 
@@ -410,9 +376,7 @@ impl Walk {
 
     fn speed<C: Coder>(&mut self, coder: &mut C, speed: i64) -> i64 {
         let column = &mut self.columns[SPEED];
-        let predicted = column
-            .last
-            .map(|last| predict::damped(last, column.step, 10).max(0));
+        let predicted = column.last.map(|last| predict::damped(last, column.step, 10).max(0));
         column.code(coder, SPEED, predicted, speed)
     }
 
@@ -431,11 +395,8 @@ impl Walk {
                 coded
             }
             Some(last) => {
-                let predicted = if moving {
-                    predict::damped(last, column.step, 10).rem_euclid(full)
-                } else {
-                    last
-                };
+                let predicted =
+                    if moving { predict::damped(last, column.step, 10).rem_euclid(full) } else { last };
                 let residual = layout::residual(COURSE).code(
                     coder,
                     Bucket::of(column.expected.expected()),
@@ -485,9 +446,7 @@ fn first_time<C: Coder>(coder: &mut C, unit: i64, time: i64) -> i64 {
     let seconds = (u64::from(era) << 27 | coder.raw(bits & 0x7FF_FFFF, 27)).cast_signed();
     let parts = 1000 / unit;
     let width = 64 - (parts - 1).cast_unsigned().leading_zeros();
-    let part = coder
-        .raw((time.rem_euclid(1000) / unit).cast_unsigned(), width)
-        .cast_signed();
+    let part = coder.raw((time.rem_euclid(1000) / unit).cast_unsigned(), width).cast_signed();
     (seconds + PLAIN_TIME_FROM) * 1000 + part * unit
 }
 
@@ -499,9 +458,5 @@ fn escape<C: Coder>(coder: &mut C, cell: Cell) -> Result<Decimal, Malformed> {
     #[allow(clippy::cast_possible_truncation)] // four bits were read
     let scale = coder.raw(u64::from(value.scale()), 4) as u8;
     let mantissa = coder.raw(value.mantissa().cast_unsigned(), 64).cast_signed();
-    if scale > MAX_SCALE {
-        Err(Malformed("a scale above 9"))
-    } else {
-        Ok(Decimal::new(mantissa, scale))
-    }
+    if scale > MAX_SCALE { Err(Malformed("a scale above 9")) } else { Ok(Decimal::new(mantissa, scale)) }
 }
