@@ -61,15 +61,9 @@ pub enum DecodeError {
     )]
     NotABatch(u8),
     #[error(
-        "batch version {0} is unknown to this build, which reads version 1: upgrade the reader; keep the batch"
+        "batch format {0} is unknown to this build, which reads format 1: upgrade the reader; keep the batch"
     )]
     UnknownVersion(u8),
-    #[error(
-        "prior table {0} is unknown to this build, which has table 1: upgrade the reader; keep the batch"
-    )]
-    UnknownPriors(u8),
-    #[error("batch flags {0:#x} are unknown to this build: upgrade the reader; keep the batch")]
-    UnknownFlags(u8),
     #[error(
         "the batch ends too early, after {length} bytes: it was cut in transport or storage; ask for it again"
     )]

@@ -87,10 +87,10 @@ impl Reckoning {
     }
 }
 
-/// Where dead reckoning leads: the last value, the way travelled, and half of what the last guess was off by.
+/// Where dead reckoning leads: the last value, the way travelled, and a quarter of what the last guess was off by.
 #[must_use]
 pub(crate) fn reckoned(last: i64, travelled: i64, last_residual: i64) -> i64 {
-    if sane(last) && sane(last_residual) { last + travelled + (last_residual >> 1) } else { last }
+    if sane(last) && sane(last_residual) { last + travelled + (last_residual >> 2) } else { last }
 }
 
 #[cfg(test)]

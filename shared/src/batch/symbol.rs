@@ -63,15 +63,17 @@ pub(crate) mod layout {
     const fn tree(index: usize) -> Tree {
         Tree(TREES + index * TREE_SIZE)
     }
+    /// Receivers come in families: a column's scale is told by that of another, `of`.
     #[must_use]
-    pub(crate) const fn scale(column: usize) -> Tree {
-        tree(column)
+    pub(crate) const fn scale(column: usize, of: u8) -> Tree {
+        tree(column * SCALES + of as usize)
     }
-    pub(crate) const QUALITY: Tree = tree(DECIMALS);
-    pub(crate) const TIME_UNIT: Tree = tree(DECIMALS + 1);
-    pub(crate) const INTERVAL: Tree = tree(DECIMALS + 2);
-    pub(crate) const ERA: Tree = tree(DECIMALS + 3);
-    const TREE_COUNT: usize = DECIMALS + 4;
+    const SCALES: usize = 10;
+    pub(crate) const QUALITY: Tree = tree(DECIMALS * SCALES);
+    pub(crate) const TIME_UNIT: Tree = tree(DECIMALS * SCALES + 1);
+    pub(crate) const INTERVAL: Tree = tree(DECIMALS * SCALES + 2);
+    pub(crate) const ERA: Tree = tree(DECIMALS * SCALES + 3);
+    const TREE_COUNT: usize = DECIMALS * SCALES + 4;
 
     const FLAGS: usize = TREES + TREE_COUNT * TREE_SIZE;
     pub(crate) const BOOT: Flags = Flags(FLAGS);
@@ -242,6 +244,14 @@ impl Bucket {
 /// Residuals beyond this count as this: the expectation must recover from one wild value.
 const LARGEST: u32 = 1 << 20;
 
+/// How large a residual or a step is, at most [`LARGEST`].
+#[must_use]
+pub(crate) fn size_of(residual: i64) -> u32 {
+    #[allow(clippy::cast_possible_truncation)] // at most LARGEST
+    let size = residual.unsigned_abs().min(u64::from(LARGEST)) as u32;
+    size
+}
+
 /// What size of residual to expect: the mean of a fast and a slow running average, in sixteenths.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Magnitude {
@@ -261,8 +271,7 @@ impl Magnitude {
     }
 
     pub(crate) fn learn(&mut self, residual: i64) {
-        #[allow(clippy::cast_possible_truncation)] // at most LARGEST
-        let size = 16 * residual.unsigned_abs().min(u64::from(LARGEST)) as u32;
+        let size = 16 * size_of(residual);
         // Rounded up on the way up and down on the way down, so that zero is reached.
         self.fast = self.fast - self.fast.div_ceil(2) + size / 2;
         self.slow = self.slow - self.slow.div_ceil(8) + size / 8;

@@ -9,7 +9,7 @@ use super::coder::Coder;
 use super::predict::{self, Reckoning, Velocity};
 use super::priors::EXPECTED;
 use super::row::{ALTITUDE, COURSE, Cell, HDOP, LATITUDE, LONGITUDE, Profile, Row, SPEED, full_turn};
-use super::symbol::{Bucket, DECIMALS, Magnitude, layout};
+use super::symbol::{Bucket, DECIMALS, Magnitude, layout, size_of};
 
 /// A decoder met a symbol that no encoder writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,8 +122,16 @@ impl Column {
         sign_case(self.residual)
     }
 
-    /// Codes a value against a prediction; `None` means that this is the column's first.
-    fn code<C: Coder>(&mut self, coder: &mut C, index: usize, predicted: Option<i64>, value: i64) -> i64 {
+    /// Codes a value against a prediction; `None` means that this is the column's first. `expected` is the size of
+    /// residual to expect, in sixteenths.
+    fn code<C: Coder>(
+        &mut self,
+        coder: &mut C,
+        index: usize,
+        predicted: Option<i64>,
+        expected: u32,
+        value: i64,
+    ) -> i64 {
         let (Some(last), Some(predicted)) = (self.last, predicted) else {
             let value = layout::first(index).code(coder, value);
             self.last = Some(value);
@@ -131,7 +139,7 @@ impl Column {
         };
         let residual = layout::residual(index).code(
             coder,
-            Bucket::of(self.expected.expected()),
+            Bucket::of(expected),
             self.zero_case(),
             self.sign_case(),
             value.wrapping_sub(predicted),
@@ -139,6 +147,15 @@ impl Column {
         let value = predicted.wrapping_add(residual);
         self.learn(value, value.wrapping_sub(last), residual);
         value
+    }
+
+    fn expected(&self) -> u32 {
+        self.expected.expected()
+    }
+
+    /// A column that is changing fast is harder to predict: `weight` sixteenths of the last step are added.
+    fn expected_with_step(&self, weight: u32) -> u32 {
+        self.expected() + weight * size_of(self.step)
     }
 }
 
@@ -159,8 +176,16 @@ const INTERVALS: [i64; 15] =
 const PLAIN_TIME_FROM: i64 = 946_684_800;
 /// Plain seconds are 31 bits: four that the priors know, then 27.
 const PLAIN_TIME_BITS: u32 = 31;
-/// Below this many knots a course is noise and its trend means nothing.
-const COURSE_TREND_ABOVE_KNOTS: i64 = 2;
+const TREND_ABOVE_KNOTS: i64 = 2;
+// Shares of the last step that go on, in sixteenths, and weights of the last step in the size of residual to expect.
+// Chosen on all logs and simulated drives together; they move sizes by about one per cent.
+const MOVING_SPEED_DAMPING: i64 = 14;
+const SLOW_SPEED_DAMPING: i64 = 8;
+const COURSE_DAMPING: i64 = 13;
+const ALTITUDE_DAMPING: i64 = 12;
+const POSITION_DAMPING: i64 = 12;
+const SPEED_STEP_WEIGHT: u32 = 2;
+const COURSE_STEP_WEIGHT: u32 = 4;
 
 pub(crate) struct Walk {
     profile: Profile,
@@ -177,6 +202,7 @@ pub(crate) struct Walk {
     columns: [Column; DECIMALS],
     hdop_before: i64,
     velocity: Velocity,
+    hdop_mean: HdopMean,
 }
 
 impl Walk {
@@ -208,6 +234,7 @@ impl Walk {
             columns,
             hdop_before: 0,
             velocity: Velocity::default(),
+            hdop_mean: HdopMean::default(),
         }
     }
 
@@ -269,8 +296,9 @@ impl Walk {
         }
         if status.kinds[ALTITUDE] == Kind::Value {
             let column = &mut self.columns[ALTITUDE];
-            let predicted = column.last.map(|last| predict::damped(last, column.step, 8));
-            coded.cells[ALTITUDE] = Cell::Value(column.code(coder, ALTITUDE, predicted, units(ALTITUDE)));
+            let predicted = column.last.map(|last| predict::damped(last, column.step, ALTITUDE_DAMPING));
+            coded.cells[ALTITUDE] =
+                Cell::Value(column.code(coder, ALTITUDE, predicted, column.expected(), units(ALTITUDE)));
         }
         for column in 0..DECIMALS {
             if status.kinds[column] == Kind::Escape {
@@ -323,7 +351,9 @@ impl Walk {
 
     fn uptime<C: Coder>(&mut self, coder: &mut C, uptime: u64, elapsed: i64) -> u64 {
         let predicted = self.uptime.last.map(|last| last.wrapping_add(elapsed));
-        self.uptime.code(coder, layout::UPTIME, predicted, uptime.cast_signed()).cast_unsigned()
+        self.uptime
+            .code(coder, layout::UPTIME, predicted, self.uptime.expected(), uptime.cast_signed())
+            .cast_unsigned()
     }
 
     fn quality<C: Coder>(&mut self, coder: &mut C, quality: Quality) -> Result<Quality, Malformed> {
@@ -342,49 +372,63 @@ impl Walk {
 
     fn satellites<C: Coder>(&mut self, coder: &mut C, satellites: u8) -> Result<u8, Malformed> {
         let predicted = self.satellites.last;
-        let value = self.satellites.code(coder, layout::SATELLITES, predicted, i64::from(satellites));
+        let value = self.satellites.code(
+            coder,
+            layout::SATELLITES,
+            predicted,
+            self.satellites.expected(),
+            i64::from(satellites),
+        );
         u8::try_from(value).map_err(|_| Malformed("more than 255 satellites"))
     }
 
-    /// HDOP follows the satellites, and often returns to the value before.
+    /// HDOP changes with the satellites, often returns to the value before, and tends to its mean.
     fn hdop<C: Coder>(&mut self, coder: &mut C, hdop: i64) -> i64 {
         let satellites_changed = usize::from(self.satellites.residual != 0);
         let column = &mut self.columns[HDOP];
         let Some(last) = column.last else {
-            let first = column.code(coder, HDOP, None, hdop);
+            let first = column.code(coder, HDOP, None, 0, hdop);
             self.hdop_before = first;
+            self.hdop_mean = HdopMean::new(first);
             return first;
         };
-        let activity = Bucket::of(column.expected.expected()).coarse();
+        let expected = Bucket::of(column.expected());
+        let activity = expected.coarse();
         let case = 16 * satellites_changed + 8 * usize::from(column.step != 0) + activity;
         let value = if layout::HDOP_SAME.code(coder, case, hdop == last) {
             last
         } else if layout::HDOP_BACK.code(coder, activity, hdop == self.hdop_before) {
             self.hdop_before
         } else {
-            let expected = Bucket::of(column.expected.expected());
             let residual = hdop.wrapping_sub(last);
-            last.wrapping_add(layout::residual(HDOP).code(coder, expected, 2, column.sign_case(), residual))
+            let sign_case = sign_case(self.hdop_mean.above(last));
+            last.wrapping_add(layout::residual(HDOP).code(coder, expected, 2, sign_case, residual))
         };
         if value != last {
             self.hdop_before = last;
         }
         let step = value.wrapping_sub(last);
+        self.hdop_mean.learn(value);
         column.learn(value, step, step);
         value
     }
 
+    /// Below this speed, speed and course are mostly noise and their trends mean little.
+    fn moving(&self) -> bool {
+        let threshold = TREND_ABOVE_KNOTS * 10_i64.pow(u32::from(self.profile[SPEED]));
+        self.columns[SPEED].last.is_some_and(|speed| speed > threshold)
+    }
+
     fn speed<C: Coder>(&mut self, coder: &mut C, speed: i64) -> i64 {
+        let damping = if self.moving() { MOVING_SPEED_DAMPING } else { SLOW_SPEED_DAMPING };
         let column = &mut self.columns[SPEED];
-        let predicted = column.last.map(|last| predict::damped(last, column.step, 10).max(0));
-        column.code(coder, SPEED, predicted, speed)
+        let predicted = column.last.map(|last| predict::damped(last, column.step, damping).max(0));
+        column.code(coder, SPEED, predicted, column.expected_with_step(SPEED_STEP_WEIGHT), speed)
     }
 
     fn course<C: Coder>(&mut self, coder: &mut C, course: i64) -> i64 {
         let full = self.full_turn;
-        let moving = self.columns[SPEED].last.is_some_and(|speed| {
-            speed > COURSE_TREND_ABOVE_KNOTS * 10_i64.pow(u32::from(self.profile[SPEED]))
-        });
+        let moving = self.moving();
         let column = &mut self.columns[COURSE];
         // Both 0.0 and 360.0 are printed; on the circle they are one, told apart afterwards.
         let on_circle = if course == full { 0 } else { course };
@@ -395,11 +439,11 @@ impl Walk {
                 coded
             }
             Some(last) => {
-                let predicted =
-                    if moving { predict::damped(last, column.step, 10).rem_euclid(full) } else { last };
+                let trend = if moving { predict::damped(last, column.step, COURSE_DAMPING) } else { last };
+                let predicted = trend.rem_euclid(full);
                 let residual = layout::residual(COURSE).code(
                     coder,
-                    Bucket::of(column.expected.expected()),
+                    Bucket::of(column.expected_with_step(COURSE_STEP_WEIGHT)),
                     column.zero_case(),
                     column.sign_case(),
                     predict::turn(predicted, on_circle, full),
@@ -424,12 +468,41 @@ impl Walk {
     }
 
     fn position<C: Coder>(&mut self, coder: &mut C, index: usize, way: Option<i64>, value: i64) -> i64 {
+        let latitude_residual = self.columns[LATITUDE].residual;
         let column = &mut self.columns[index];
         let predicted = column.last.map(|last| match way {
             Some(way) => predict::reckoned(last, way, column.residual),
-            None => predict::damped(last, column.step, 12),
+            None => predict::damped(last, column.step, POSITION_DAMPING),
         });
-        column.code(coder, index, predicted, value)
+        // A latitude that was just off by much foretells the same of its longitude.
+        let expected = match index {
+            LONGITUDE => (10 * column.expected() + 6 * 16 * size_of(latitude_residual)) / 16,
+            _ => column.expected(),
+        };
+        column.code(coder, index, predicted, expected, value)
+    }
+}
+
+/// Where HDOP has been lately, in sixteenths.
+#[derive(Clone, Copy, Debug, Default)]
+struct HdopMean(i64);
+
+impl HdopMean {
+    fn sixteenths(hdop: i64) -> i64 {
+        hdop.clamp(-1 << 40, 1 << 40) << 4
+    }
+
+    fn new(hdop: i64) -> Self {
+        Self(Self::sixteenths(hdop))
+    }
+
+    fn learn(&mut self, hdop: i64) {
+        self.0 += (Self::sixteenths(hdop) - self.0) >> 3;
+    }
+
+    /// Positive when the mean is above `hdop`.
+    fn above(self, hdop: i64) -> i64 {
+        (self.0 >> 4) - (Self::sixteenths(hdop) >> 4)
     }
 }
 
