@@ -66,9 +66,10 @@ pub(super) fn course(text: &str) -> Option<Decimal> {
     not_negative(text).filter(|value| value.mantissa() <= 360 * POWERS_OF_TEN[usize::from(value.scale())])
 }
 
-/// Receivers that know no dilution print a number that stands for it: 99.9, 99.99, 500.0, 9999.0.
+/// As printed, also the numbers that stand for "unknown" (99.9, 99.99, 500.0, 9999.0): a real dilution of 176.0 was
+/// seen on a road, so no bound tells the two apart, and whoever reads the fix sees what the receiver said.
 pub(super) fn dilution(text: &str) -> Option<Decimal> {
-    not_negative(text).filter(|value| value.mantissa() < 999 * POWERS_OF_TEN[usize::from(value.scale())] / 10)
+    not_negative(text)
 }
 
 /// Knots made from kilometres an hour, for receivers that leave the knots empty. One decimal more than was printed,
@@ -189,10 +190,12 @@ mod tests {
         assert_eq!(decimal("NaN"), None);
         assert_eq!(course("360.01"), None);
         assert_eq!(text(course("360.00")).as_deref(), Some("360.00"));
-        for unknown in ["99.9", "99.99", "100", "500.0", "-1.0", ""] {
-            assert_eq!(dilution(unknown), None, "{unknown}");
+        for nothing in ["-1.0", ""] {
+            assert_eq!(dilution(nothing), None, "{nothing}");
         }
-        assert_eq!(text(dilution("99.89")).as_deref(), Some("99.89"));
+        for printed in ["0.76", "99.99", "176.0"] {
+            assert_eq!(text(dilution(printed)).as_deref(), Some(printed));
+        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ pub(crate) fn play(scenario: impl Future<Output = anyhow::Result<()>>) {
     let outcome = runtime.block_on(async { tokio::time::timeout(4 * PATIENCE, scenario).await });
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => panic!("{error:?}"),
+        Ok(Err(error)) => panic!("{error:#}"),
         Err(_) => panic!("the scenario has not ended within {:?}", 4 * PATIENCE),
     }
 }
