@@ -20,7 +20,7 @@ export function App() {
   const list = useFleetList();
 
   useEffect(() => {
-    document.documentElement.dataset['theme'] = theme;
+    document.documentElement.dataset.theme = theme;
     document.documentElement.lang = locale;
     document.title = `${t('app.title')} · AVL`;
   }, [theme, locale, t]);

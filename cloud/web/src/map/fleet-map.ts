@@ -1,6 +1,6 @@
 // The map itself: sets MapLibre up, keeps it repainting while something moves, and turns pointer events into choices.
 
-import { Map as MapLibre, ScaleControl, AttributionControl, setWorkerUrl, LngLatBounds } from 'maplibre-gl';
+import { AttributionControl, LngLatBounds, Map as MapLibre, ScaleControl, setWorkerUrl, type GeoJSONSource } from 'maplibre-gl';
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import type { Fleet } from '../live/fleet';
 import { useUi, select } from '../ui/store';
@@ -14,7 +14,7 @@ import { latitude, longitude } from './mercator';
 import { PALETTES, type Palette, type Theme } from './palette';
 import { MOUSE_REACH_PX, pick, TOUCH_REACH_PX } from './pick';
 import { VehicleLayer } from './vehicles/layer';
-import type { GeoJSONSource } from 'maplibre-gl';
+import type { Emphasis } from './vehicles/scene';
 
 setWorkerUrl(workerUrl);
 
@@ -96,6 +96,18 @@ export class FleetMap {
     this.places.setLocale(locale);
   }
 
+  emphasise(emphasis: Emphasis): void {
+    this.vehicles.emphasis = emphasis;
+    this.repaint();
+  }
+
+  /** Called after each frame: labels in HTML follow what was drawn. Returns what ends it. */
+  onFrame(action: () => void): () => void {
+    this.vehicles.afterFrame = action;
+    this.repaint();
+    return () => { this.vehicles.afterFrame = null; };
+  }
+
   repaint(): void {
     this.map.triggerRepaint();
   }
@@ -159,7 +171,7 @@ export class FleetMap {
     const features = this.map.getZoom() < GRATICULE_FROM_ZOOM ? [] : graticule({
       west: bounds.getWest(), south: bounds.getSouth(), east: bounds.getEast(), north: bounds.getNorth(),
     });
-    this.map.getSource<GeoJSONSource>('graticule')?.setData({ type: 'FeatureCollection', features });
+    void this.map.getSource<GeoJSONSource>('graticule')?.setData({ type: 'FeatureCollection', features });
   }
 
   private listen(): void {

@@ -2,7 +2,6 @@
 
 import { useEffect, useRef } from 'react';
 import { useTexts } from '../i18n/use-text';
-import { fleet } from '../session';
 import { useUi } from '../ui/store';
 import type { FleetMap } from './fleet-map';
 
@@ -22,17 +21,11 @@ export function MapLabels({ fleetMap }: { fleetMap: FleetMap }) {
       if (label.textContent !== text) label.textContent = text;
       label.style.transform = `translate(${shown.px.toFixed(1)}px, ${shown.py.toFixed(1)}px) translate(-50%, -250%)`;
     };
-    fleetMap.vehicles.afterFrame = () => {
+    return fleetMap.onFrame(() => {
       const state = useUi.getState();
       show(selected.current, state.selected);
       show(hovered.current, state.hovered === state.selected ? null : state.hovered);
-    };
-    fleetMap.repaint();
-    const unsubscribe = fleet.subscribe(() => { fleetMap.repaint(); });
-    return () => {
-      unsubscribe();
-      fleetMap.vehicles.afterFrame = null;
-    };
+    });
   }, [fleetMap, f]);
 
   return (

@@ -71,8 +71,7 @@ export function MapView({ padding, filter }: MapViewProps) {
   useEffect(() => { fleetMap?.map.setPadding(padding); }, [fleetMap, padding]);
   useEffect(() => {
     if (!fleetMap) return;
-    fleetMap.vehicles.emphasis = { selected, hovered, filter };
-    fleetMap.repaint();
+    fleetMap.emphasise({ selected, hovered, filter });
   }, [fleetMap, selected, hovered, filter]);
   useEffect(() => { fleetMap?.onReady(() => { showTrack(fleetMap.map, points); }); }, [fleetMap, points]);
   useEffect(() => { fleetMap?.onReady(() => { showTrackPoints(fleetMap.map, points, cursor); }); }, [fleetMap, points, cursor]);

@@ -8,7 +8,7 @@ import { nearestInTime, trackLines, type TrackPoint } from '../track/maths';
 const MOST_DOUBTED = 500;
 
 export function showTrack(map: MapLibre, points: readonly TrackPoint[]): void {
-  map.getSource<GeoJSONSource>('track')?.setData({ type: 'FeatureCollection', features: trackLines(points) });
+  void map.getSource<GeoJSONSource>('track')?.setData({ type: 'FeatureCollection', features: trackLines(points) });
 }
 
 export function showTrackPoints(map: MapLibre, points: readonly TrackPoint[], cursor: number | null): void {
@@ -17,7 +17,7 @@ export function showTrackPoints(map: MapLibre, points: readonly TrackPoint[], cu
   if (start) features.push(dot(start, 'start'));
   const at = cursor === null ? null : nearestInTime(points, cursor);
   if (at) features.push(dot(at, 'cursor'));
-  map.getSource<GeoJSONSource>('track-points')?.setData({ type: 'FeatureCollection', features });
+  void map.getSource<GeoJSONSource>('track-points')?.setData({ type: 'FeatureCollection', features });
 }
 
 function dot(point: TrackPoint, kind: 'doubted' | 'start' | 'cursor'): Feature {

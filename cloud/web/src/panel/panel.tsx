@@ -2,7 +2,7 @@
 
 import { useUi } from '../ui/store';
 import { useTexts } from '../i18n/use-text';
-import type { FleetList } from './fleet-list';
+import type { FleetList } from './filter-fleet';
 import { Header } from './header';
 import { Sheet } from './sheet';
 import { VehicleList } from './vehicle-list';

@@ -4,7 +4,8 @@ import { useId, useState } from 'react';
 import { useTexts } from '../i18n/use-text';
 import { fleet } from '../session';
 import { useTrack } from '../track/load';
-import { useUi, type PeriodChoice } from '../ui/store';
+import type { PeriodChoice } from '../track/period';
+import { useUi } from '../ui/store';
 
 const HOURS = [1, 6, 24, 168] as const;
 

@@ -6,7 +6,7 @@ import { STATES, type VehicleState } from '../live/state';
 import { fleet } from '../session';
 import { Icon } from '../ui/icon';
 import { select, useUi } from '../ui/store';
-import type { FleetList } from './fleet-list';
+import type { FleetList } from './filter-fleet';
 import { StateMark } from './state-mark';
 import { requestShow } from './show-request';
 

@@ -4,7 +4,6 @@ import { create } from 'zustand';
 import { ApiError, getCompleteness, getPositions, type Period, type VehicleId } from '../api/client';
 import type { Completeness, Row } from '../api/types';
 import { signedOut } from '../session';
-import type { PeriodChoice } from '../ui/store';
 import { toTrackPoints, type TrackPoint } from './maths';
 
 export interface TrackState {
@@ -30,12 +29,6 @@ const PAGE = 10_000;
 export const MOST_POINTS = 60_000;
 const REFRESH_MS = 3_000;
 const COMPLETENESS_EVERY = 3;
-
-/** The period as the API takes it. A period up to the newest fix has no end: what comes next belongs to it. */
-export function resolvePeriod(choice: PeriodChoice, newestFix: number | null, now: number): Period {
-  if (choice.kind === 'between') return { from: choice.from, to: choice.to };
-  return { from: new Date((newestFix ?? now) - choice.hours * 3_600_000), to: null };
-}
 
 /** Loads now and refreshes until the returned function is called. `changed` says whether the vehicle has reported since. */
 export function watchTrack(id: VehicleId, period: Period, changed: () => boolean): () => void {

@@ -1,18 +1,13 @@
 // What the reader chose and what the page knows besides vehicles. Choices are kept in this browser only.
 
 import { create } from 'zustand';
-import type { Period } from '../api/client';
 import type { Config } from '../api/types';
 import { chooseLocale, type Locale } from '../i18n/locale';
 import type { ConnectionState } from '../live/connection';
 import type { VehicleState } from '../live/state';
+import type { PeriodChoice } from '../track/period';
 
 export type ThemeChoice = 'system' | 'light' | 'dark';
-
-export type PeriodChoice =
-  /** This long, up to the newest fix. */
-  | { kind: 'last'; hours: number }
-  | ({ kind: 'between' } & { [Side in keyof Period]: Date });
 
 export interface UiState {
   connection: ConnectionState;

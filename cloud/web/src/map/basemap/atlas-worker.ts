@@ -16,7 +16,8 @@ self.onmessage = async (event: MessageEvent<string>) => {
   const topology = (await response.json()) as Topology<{ countries: GeometryCollection; land: GeometryCollection }>;
   const { countries, land } = topology.objects;
   const atlas: Atlas = {
-    land: feature(topology, land),
+    // Country by country: a whole continent as one area is too much for the triangulation of some tiles.
+    land: feature(topology, countries),
     coast: line(withoutMapEdge(mesh(topology, land).coordinates)),
     borders: line(mesh(topology, countries, (a, b) => a !== b).coordinates),
   };

@@ -34,6 +34,6 @@ function unpack(url: string, done: (atlas: Atlas) => void): void {
 
 function fill(map: MapLibre, resolution: 'coarse' | 'fine', atlas: Atlas): void {
   for (const part of ['land', 'coast', 'borders'] as const) {
-    map.getSource<GeoJSONSource>(`${part}-${resolution}`)?.setData(atlas[part]);
+    void map.getSource<GeoJSONSource>(`${part}-${resolution}`)?.setData(atlas[part]);
   }
 }

@@ -72,7 +72,7 @@ export class Places {
   }
 
   private show(): void {
-    this.map.getSource<GeoJSONSource>('places')?.setData({ type: 'FeatureCollection', features: this.features });
+    void this.map.getSource<GeoJSONSource>('places')?.setData({ type: 'FeatureCollection', features: this.features });
   }
 
   private nameCountries(): void {
@@ -83,7 +83,7 @@ export class Places {
       properties: { name: countryName(names, code, english), extent, from: extent > 40 ? 1.2 : extent > 18 ? 2 : extent > 7 ? 3 : extent > 3 ? 4 : 5 },
       geometry: { type: 'Point', coordinates: [lon, lat] },
     }));
-    this.map.getSource<GeoJSONSource>('countries')?.setData({ type: 'FeatureCollection', features });
+    void this.map.getSource<GeoJSONSource>('countries')?.setData({ type: 'FeatureCollection', features });
   }
 }
 

@@ -30,7 +30,7 @@ export function makeStyle(palette: Palette, tiles: Tiles | null): StyleSpecifica
     sources[`${part}-fine`] = { type: 'geojson', data: EMPTY, maxzoom: 9, tolerance };
   }
   if (tiles) {
-    sources['tiles'] = {
+    sources.tiles = {
       type: 'raster', tiles: [tiles.url], tileSize: 256, maxzoom: 19,
       ...(tiles.attribution === null ? {} : { attribution: escapeHtml(tiles.attribution) }),
     };

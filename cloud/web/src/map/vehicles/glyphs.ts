@@ -1,6 +1,6 @@
 // The digits on groups, drawn once on a canvas and used as a texture.
 
-const CHARACTERS = '0123456789k';
+const CHARACTERS = Array.from('0123456789k');
 const FONT_PX = 13;
 const HEIGHT_PX = 18;
 
@@ -20,14 +20,14 @@ export function makeGlyphStrip(gl: WebGL2RenderingContext, pixelRatio: number): 
   const font = `600 ${FONT_PX * scale}px "Inter Variable", system-ui, sans-serif`;
   context.font = font;
   // A pixel of air on both sides keeps neighbours from bleeding in.
-  const widths = [...CHARACTERS].map((character) => Math.ceil(context.measureText(character).width) + 2);
+  const widths = CHARACTERS.map((character) => Math.ceil(context.measureText(character).width) + 2);
   canvas.width = widths.reduce((sum, width) => sum + width, 0);
   canvas.height = HEIGHT_PX * scale;
   context.font = font;
   context.textBaseline = 'middle';
   const glyphs: GlyphStrip['glyphs'] = new Map();
   let left = 0;
-  [...CHARACTERS].forEach((character, index) => {
+  CHARACTERS.forEach((character, index) => {
     const width = widths[index] ?? 0;
     context.fillText(character, left + 1, canvas.height / 2 + scale * 0.5);
     glyphs.set(character, { left: left / canvas.width, share: width / canvas.width, widthPx: width / scale });

@@ -77,7 +77,7 @@ export class VehicleLayer implements CustomLayerInterface {
       quads.use();
       gl.uniform2f(quads.uniform('u_box'), camera.width, camera.height);
       gl.uniform3fv(quads.uniform('u_colours'), colours);
-      gl.uniform1f(quads.uniform('u_shadow'), this.dark ? 0.4 : 0.14);
+      gl.uniform1f(quads.uniform('u_shadow'), this.dark ? 0.4 : 0.1);
     };
     const draw = (quads: Quads, { data, count, floatsEach }: Instances) => { quads.draw(data, count, floatsEach); };
 

@@ -212,7 +212,7 @@ export class Scene {
   }
 
   private addText(text: string, px: number, py: number, strip: GlyphStrip): void {
-    const parts = [...text].map((character) => strip.glyphs.get(character)).filter((glyph) => glyph !== undefined);
+    const parts = Array.from(text).map((character) => strip.glyphs.get(character)).filter((glyph) => glyph !== undefined);
     // The air around each glyph overlaps with its neighbour's.
     let x = px - parts.reduce((sum, glyph) => sum + glyph.widthPx - 1, 0) / 2;
     for (const glyph of parts) {
