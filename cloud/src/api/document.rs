@@ -1,12 +1,13 @@
 //! What the OpenAPI document says beside the routes.
 
-use utoipa::openapi::OpenApi as Document;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response};
 use utoipa::{Modify, OpenApi};
 
 use super::auth::COOKIE;
 use super::live::LiveMessage;
-use super::problem::Problem;
+use super::problem::{PROBLEM_JSON, Problem};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -14,9 +15,7 @@ use super::problem::Problem;
         title = "AVL fleet API",
         description = "Positions of vehicles: where they are, where they were, and whether everything they recorded has \
             arrived. Units are in the names of fields (`alt_m`, `speed_mps`, `course_deg`); times are RFC 3339 in UTC \
-            with milliseconds; `null` means that the receiver printed nothing. Errors are `application/problem+json`. \
-            A request without valid credentials is answered 401, one for a host name that is not this server's 421, \
-            and one over a limit 503 with `Retry-After`."
+            with milliseconds; `null` means that the receiver printed nothing. Errors are `application/problem+json`."
     ),
     tags(
         (name = "vehicles", description = "Vehicles, positions, exports, completeness"),
@@ -43,4 +42,55 @@ impl Modify for Credentials {
         let cookie = ApiKeyValue::with_description(COOKIE, "The session that a sign-in link gives a browser");
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
+}
+
+/// Answers that no handler gives but the layers around all of them, or around the protected ones.
+const REFUSALS: [(&str, &str, &str, Reach); 3] = [
+    (
+        "401",
+        "Unauthorized",
+        "No valid credentials: no token and no session, or wrong or expired ones",
+        Reach::Protected,
+    ),
+    ("421", "WrongHost", "Asked for a host name that is not this server's", Reach::All),
+    (
+        "503",
+        "Unavailable",
+        "At a limit, out of time, shutting down, or without its store; see `Retry-After`",
+        Reach::All,
+    ),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    All,
+    Protected,
+}
+
+/// Adds to every operation the answers of the layers around it.
+pub(crate) fn add_refusals(document: &mut Document) {
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let protected = !is_open(operation);
+            for (status, name, _, reach) in REFUSALS {
+                if protected || reach == Reach::All {
+                    let response = RefOr::Ref(Ref::from_response_name(name));
+                    operation.responses.responses.entry(status.to_owned()).or_insert(response);
+                }
+            }
+        }
+    }
+    let components = document.components.get_or_insert_default();
+    for (_, name, description, _) in REFUSALS {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let mut response = Response::new(description);
+        response.content.insert(PROBLEM_JSON.to_owned(), problem.into());
+        components.responses.insert(name.to_owned(), response.into());
+    }
+}
+
+/// An empty rule among the alternatives means that nothing is needed.
+fn is_open(operation: &Operation) -> bool {
+    let rules = operation.security.as_deref().unwrap_or_default();
+    rules.iter().any(|rule| serde_json::to_value(rule).is_ok_and(|rule| rule == serde_json::json!({})))
 }

@@ -1,11 +1,11 @@
 //! The HTTP side: REST, exports, the live stream, sign-in, and the web page.
 //!
 //! It reads the store and the live feed and writes neither. Everything but health, sign-in and the static page
-//! needs the API token or a session cookie; a route is protected unless it is registered as open ([`router`]).
+//! needs the API token or a session cookie; a route is protected unless it is registered as open (`router.rs`).
 //! Whatever a client does is bounded: connections, requests at work, exports, viewers, header and body sizes,
 //! and the time each of them may take. Errors are `application/problem+json` (RFC 9457).
 //!
-//! The OpenAPI 3.1 document is made from the same code that serves the routes, see [`openapi`].
+//! The OpenAPI 3.1 document is made from the same code that serves the routes, see [`openapi()`].
 
 mod auth;
 mod completeness;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// From a cached answer to the answer limit.
@@ -21,6 +22,22 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .install_recorder()?;
+    describe_counter!("avl_http_requests_total", "Requests answered, by method, route and status");
+    describe_histogram!(
+        "avl_http_request_duration_seconds",
+        Unit::Seconds,
+        "Until an answer begins, by route"
+    );
+    describe_gauge!("avl_live_viewers", "Viewers of the live stream");
+    describe_counter!(
+        "avl_live_frames_total",
+        "Frames of the live stream, each counted once for all viewers"
+    );
+    describe_counter!("avl_live_resyncs_total", "Viewers that fell behind and got a new snapshot");
+    describe_counter!(
+        "avl_live_viewers_shed_total",
+        "Viewers disconnected because they did not read or answer"
+    );
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);

@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::document::ApiDocument;
+use super::document::{ApiDocument, add_refusals};
 use super::problem::ApiError;
 use super::state::ApiState;
 use super::{auth, completeness, guard, live, observe, operation, page, positions, sign_in, vehicles};
@@ -44,7 +44,9 @@ fn open_routes() -> OpenApiRouter<ApiState> {
 /// The OpenAPI 3.1 document of every route.
 #[must_use]
 pub fn openapi() -> Document {
-    open_routes().merge(protected_routes()).into_openapi()
+    let mut document = open_routes().merge(protected_routes()).into_openapi();
+    add_refusals(&mut document);
+    document
 }
 
 /// The whole HTTP side as one service.

@@ -41,12 +41,13 @@ pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 /// Serves until `shutdown` completes, then lets answers that have begun come to their end.
 ///
 /// # Errors
-/// None today; the type leaves room for a listener that cannot go on.
+/// When the listener is not bound.
 pub async fn serve(
     listener: TcpListener,
     state: ApiState,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
+    tracing::info!(address = %listener.local_addr()?, "API and page are served");
     let hub = {
         let state = state.clone();
         let feed = state.feed.subscribe();

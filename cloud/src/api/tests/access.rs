@@ -34,6 +34,9 @@ async fn only_these_endpoints_are_open() {
     open.sort();
     assert_eq!(open, ["/api/v1/config", "/healthz", "/readyz", "/sign-in"]);
     assert_eq!(endpoints().len(), 14, "a new endpoint: is it protected?");
+    let document: Value = serde_json::to_value(openapi()).unwrap();
+    let documents_401 = |path: &str| document["paths"][path]["get"]["responses"]["401"].is_object();
+    assert!(documents_401("/metrics") && !documents_401("/healthz"));
 }
 
 #[tokio::test]
@@ -43,7 +46,8 @@ async fn without_valid_credentials_every_protected_endpoint_answers_401() {
     let (expired, _) = fixture.state.sessions.issue(past).unwrap();
     let (foreign, _) = Fixture::new().state.sessions.issue(SystemTime::now()).unwrap();
     let (good, _) = fixture.state.sessions.issue(SystemTime::now()).unwrap();
-    let attempts: [(&str, Vec<(&str, String)>, &str); 8] = [
+    type Headers = Vec<(&'static str, String)>;
+    let attempts: [(&str, Headers, &str); 8] = [
         ("nothing", vec![], "no-credentials"),
         ("wrong token", vec![("authorization", format!("Bearer {}x", fixture.token))], "wrong-token"),
         ("empty token", vec![("authorization", "Bearer ".into())], "wrong-token"),

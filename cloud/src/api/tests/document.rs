@@ -54,6 +54,8 @@ fn every_operation_is_described() {
         assert!(!operation["summary"].as_str().unwrap_or_default().is_empty(), "{method} {path}");
         assert_eq!(operation["tags"].as_array().map(Vec::len), Some(1), "{method} {path}");
         for response in operation["responses"].as_object().unwrap().values() {
+            let reference = response["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+            let response = reference.map_or(Some(response), |pointer| document.pointer(pointer)).unwrap();
             assert!(!response["description"].as_str().unwrap_or_default().is_empty(), "{method} {path}");
         }
         let named = |place: &str| -> BTreeSet<String> {

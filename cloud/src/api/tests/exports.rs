@@ -44,7 +44,7 @@ async fn csv_holds_the_json_rows() {
                 Value::Null => assert_eq!(field, "", "{column} of {row}"),
                 Value::String(text) => assert_eq!(field, text, "{column} of {row}"),
                 number => {
-                    assert_eq!(field.parse::<f64>().unwrap(), number.as_f64().unwrap(), "{column} of {row}")
+                    assert_eq!(field.parse::<f64>().unwrap(), number.as_f64().unwrap(), "{column} of {row}");
                 }
             }
         }
