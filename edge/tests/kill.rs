@@ -1,5 +1,8 @@
 //! `kill -9` in the middle of writing: everything that was reported durable is there, once, and nothing else.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};

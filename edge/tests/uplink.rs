@@ -1,5 +1,8 @@
 //! The uplink against a real QUIC server with real certificates.
 
+// Helpers of tests may fail as tests do.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::time::Duration;

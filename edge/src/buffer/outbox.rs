@@ -129,11 +129,11 @@ impl Outbox {
             state.cursor = cursor;
         }
         // The newest block of before was kept only until there is a newer one.
-        if let Some((key, bytes)) = self.table.at_or_before(u64::MAX)? {
-            if state.held.within(self.extent(key, &bytes)?).is_empty() {
-                state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
-                remove.push(key);
-            }
+        if let Some((key, bytes)) = self.table.at_or_before(u64::MAX)?
+            && state.held.within(self.extent(key, &bytes)?).is_empty()
+        {
+            state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
+            remove.push(key);
         }
         let mut oldest = self.table.at_or_after(0)?;
         while let Some((key, bytes)) =

@@ -120,10 +120,10 @@ fn keeper<'a>(outbox: &Outbox, attic: &'a Attic) -> impl FnMut(u64, LossReason, 
     let epoch = outbox.status().epoch;
     move |first, reason, block| match attic.keep(epoch, first, reason, block) {
         Ok(path) => {
-            tracing::warn!(first, reason = reason.as_str_name(), path = %path.display(), "block set aside")
+            tracing::warn!(first, reason = reason.as_str_name(), path = %path.display(), "block set aside");
         }
         Err(error) => {
-            tracing::error!(first, reason = reason.as_str_name(), %error, "block lost: it cannot be set aside")
+            tracing::error!(first, reason = reason.as_str_name(), %error, "block lost: it cannot be set aside");
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum ConfigError {
 
 impl ConfigError {
     /// A value that is well-formed but cannot be used.
-    pub(super) fn value(file: &Path, key: &str, cause: impl ToString, cure: &str) -> Self {
+    pub(super) fn value(file: &Path, key: &str, cause: &impl ToString, cure: &str) -> Self {
         Self::Key {
             origin: file.display().to_string(),
             key: format!("key '{key}'"),

@@ -32,12 +32,12 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
 
 fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
     if let Err(error) = config.source.validate() {
-        return Err(ConfigError::value(file, "source", error, "correct it and start again"));
+        return Err(ConfigError::value(file, "source", &error, "correct it and start again"));
     }
     if config.uplink.quic.host_and_port().is_none() {
         let cause = format!("{:?} is not HOST:PORT", config.uplink.quic.address);
         let cure = "write it as in \"gateway.example.com:7443\" or \"[2001:db8::1]:7443\"";
-        return Err(ConfigError::value(file, "uplink.quic.address", cause, cure));
+        return Err(ConfigError::value(file, "uplink.quic.address", &cause, cure));
     }
     if config.buffer.max_bytes < MIN_BUFFER {
         let cause =
@@ -45,7 +45,7 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::value(
             file,
             "buffer.max_bytes",
-            cause,
+            &cause,
             &format!("give at least {MIN_BUFFER}"),
         ));
     }
@@ -56,7 +56,9 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         ("uplink.reconnect_max", config.uplink.reconnect_max),
     ];
     match positive.iter().find(|(_, value)| value.is_zero()) {
-        Some((key, _)) => Err(ConfigError::value(file, key, "0 s cannot work", "give a time such as \"5s\"")),
+        Some((key, _)) => {
+            Err(ConfigError::value(file, key, &"0 s cannot work", "give a time such as \"5s\""))
+        }
         None => Ok(()),
     }
 }

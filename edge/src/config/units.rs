@@ -50,7 +50,8 @@ impl TryFrom<Written> for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = UNITS[..3].iter().rev().find(|(_, factor)| self.0 >= *factor && self.0 % *factor == 0);
+        let unit =
+            UNITS[..3].iter().rev().find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor));
         let (suffix, factor) = unit.unwrap_or(&UNITS[3]);
         write!(f, "{} {suffix}", self.0 / factor)
     }
