@@ -14,6 +14,8 @@ mod epoch;
 mod fields;
 mod framer;
 mod integrity;
+#[cfg(test)]
+mod real_logs;
 mod sentence;
 #[cfg(test)]
 mod testing;
