@@ -66,10 +66,15 @@ pub(super) fn course(text: &str) -> Option<Decimal> {
     not_negative(text).filter(|value| value.mantissa() <= 360 * POWERS_OF_TEN[usize::from(value.scale())])
 }
 
-/// As printed, also the numbers that stand for "unknown" (99.9, 99.99, 500.0, 9999.0): a real dilution of 176.0 was
-/// seen on a road, so no bound tells the two apart, and whoever reads the fix sees what the receiver said.
+/// Receivers that know no dilution print a number that stands for it: 99.9 or 99.99 (u-blox, Quectel), 500.0
+/// (Qualcomm), 9999.0 (Unicore). Others between are meant: a Garmin on a mountain road printed 176.0.
 pub(super) fn dilution(text: &str) -> Option<Decimal> {
-    not_negative(text)
+    not_negative(text).filter(|value| {
+        let unit = POWERS_OF_TEN[usize::from(value.scale())];
+        let stands_for_unknown =
+            (999 * unit / 10..100 * unit).contains(&value.mantissa()) || value.mantissa() >= 500 * unit;
+        !stands_for_unknown
+    })
 }
 
 /// Knots made from kilometres an hour, for receivers that leave the knots empty. One decimal more than was printed,
@@ -190,11 +195,11 @@ mod tests {
         assert_eq!(decimal("NaN"), None);
         assert_eq!(course("360.01"), None);
         assert_eq!(text(course("360.00")).as_deref(), Some("360.00"));
-        for nothing in ["-1.0", ""] {
-            assert_eq!(dilution(nothing), None, "{nothing}");
+        for unknown in ["99.9", "99.99", "500.0", "9999.0", "-1.0", ""] {
+            assert_eq!(dilution(unknown), None, "{unknown}");
         }
-        for printed in ["0.76", "99.99", "176.0"] {
-            assert_eq!(text(dilution(printed)).as_deref(), Some(printed));
+        for meant in ["99.89", "100.0", "176.0"] {
+            assert_eq!(text(dilution(meant)).as_deref(), Some(meant));
         }
     }
 
