@@ -68,6 +68,15 @@ pub fn take_message<M: Message + Default>(buffer: &mut BytesMut) -> Result<Optio
     M::decode(buffer.split_to(length)).map(Some).map_err(|error| LinkError::Malformed(error.to_string()))
 }
 
+/// Bytes of the whole message at the front of `buffer`, its length included; `None` until that can be told.
+/// A reader reserves memory by it before it takes the rest.
+///
+/// # Errors
+/// As [`take_message`].
+pub fn announced_message(buffer: &[u8]) -> Result<Option<usize>, LinkError> {
+    Ok(take_length(buffer, MAX_MESSAGE_BYTES)?.map(|(header, length)| header + length))
+}
+
 /// One batch on a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LaneFrame {
@@ -81,6 +90,19 @@ impl LaneFrame {
         out.put_u8(if self.ack_wanted { LANE_ACK_WANTED } else { 0 });
         prost::encoding::encode_varint(self.batch.len() as u64, out);
         out.put_slice(&self.batch);
+    }
+
+    /// Bytes of the whole frame at the front of `buffer`; `None` until that can be told. A reader reserves memory by
+    /// it before it takes the rest.
+    ///
+    /// # Errors
+    /// As [`LaneFrame::take`].
+    pub fn announced(buffer: &[u8], max_batch_bytes: usize) -> Result<Option<usize>, LinkError> {
+        let Some((&flags, rest)) = buffer.split_first() else { return Ok(None) };
+        if flags & !LANE_ACK_WANTED != 0 {
+            return Err(LinkError::UnknownFlags(flags));
+        }
+        Ok(take_length(rest, max_batch_bytes)?.map(|(header, length)| 1 + header + length))
     }
 
     /// Takes one whole frame off the front of `buffer`; `None` until it is all there.
@@ -202,7 +224,11 @@ mod tests {
             let (mut buffer, mut got) = (BytesMut::new(), Vec::new());
             for chunk in wire.chunks(step) {
                 buffer.extend_from_slice(chunk);
-                while let Some(frame) = LaneFrame::take(&mut buffer, 1000).unwrap() {
+                loop {
+                    let announced = LaneFrame::announced(&buffer, 1000).unwrap();
+                    let before = buffer.len();
+                    let Some(frame) = LaneFrame::take(&mut buffer, 1000).unwrap() else { break };
+                    prop_assert_eq!(announced, Some(before - buffer.len()));
                     got.push(frame);
                 }
             }

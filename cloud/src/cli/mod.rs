@@ -1,5 +1,7 @@
 //! One file per subcommand; each takes its arguments and returns the process's exit code.
 
+mod all;
+mod audit;
 mod openapi;
 mod sign_in;
 mod token;
@@ -25,6 +27,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    All(all::Arguments),
+    Audit(audit::Arguments),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
     /// Print a link that signs one browser in, once, within ten minutes
@@ -34,6 +38,8 @@ enum Command {
 
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
+        Command::All(arguments) => all::run(arguments),
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Openapi => openapi::run(),
         Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),

@@ -17,7 +17,7 @@ use avl_shared::identity::{FleetId, VehicleId, VehicleKey};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD_DATA_DIR")]
+    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
     data_dir: PathBuf,
     /// Fleet the vehicle belongs to
     #[arg(long, value_name = "FLEET")]

@@ -5,5 +5,10 @@
 //! request says about itself.
 
 pub mod authority;
+pub mod enrolment;
+pub mod listener;
 pub mod server_identity;
 pub mod tokens;
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use avl_shared::enrolment::{EnrolmentToken, Fingerprint, SECRET_BYTES};
 use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::store::sqlite::{self, OpenError};
 
@@ -68,9 +68,22 @@ impl Tokens {
     /// # Errors
     /// [`TokenError::Unknown`], [`TokenError::Expired`] or [`TokenError::Used`].
     pub fn redeem(&self, token: &EnrolmentToken, now: UtcMillis) -> Result<VehicleKey, TokenError> {
+        self.redeem_with(token, now, |_| true)
+    }
+
+    /// As [`Tokens::redeem`]; the token stays good when `admit` answers false.
+    ///
+    /// # Errors
+    /// As [`Tokens::redeem`].
+    pub fn redeem_with(
+        &self,
+        token: &EnrolmentToken,
+        now: UtcMillis,
+        admit: impl FnOnce(&VehicleKey) -> bool,
+    ) -> Result<VehicleKey, TokenError> {
         let hash = hash(token);
-        let admitted: Option<(String, String)> = self
-            .connection
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)?;
+        let admitted: Option<(String, String)> = transaction
             .query_row(
                 "UPDATE enrolment_tokens SET used_at = ?2 WHERE secret_sha256 = ?1 AND used_at IS NULL AND expires_at > ?2
                  RETURNING fleet, vehicle",
@@ -78,10 +91,14 @@ impl Tokens {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .optional()?;
-        match admitted {
-            Some((fleet, vehicle)) => format!("{fleet}/{vehicle}").parse().map_err(|_| TokenError::Unknown),
-            None => Err(self.why_refused(&hash)?),
+        let Some((fleet, vehicle)) = admitted else { return Err(self.why_refused(&hash)?) };
+        let vehicle = format!("{fleet}/{vehicle}").parse().map_err(|_| TokenError::Unknown)?;
+        if admit(&vehicle) {
+            transaction.commit()?;
+        } else {
+            transaction.rollback()?;
         }
+        Ok(vehicle)
     }
 
     /// Safe to tell: who asks has shown a secret of 128 bits.
@@ -125,6 +142,14 @@ mod tests {
         let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
         assert_eq!(tokens.redeem(&token, 2_000).unwrap(), vehicle);
         assert!(matches!(tokens.redeem(&token, 3_000), Err(TokenError::Used)));
+    }
+
+    #[test]
+    fn a_token_stays_good_when_its_vehicle_was_not_admitted() {
+        let (_temp, tokens, vehicle, ca) = tokens();
+        let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
+        tokens.redeem_with(&token, 2_000, |_| false).unwrap();
+        assert_eq!(tokens.redeem(&token, 3_000).unwrap(), vehicle);
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! The audit of one vehicle: every number that it gave to a fix, and what became of it.
+//!
+//! What the journal holds counts as received, processed or not: it is durable, and it will be a row.
+
+use avl_shared::identity::{VehicleId, VehicleKey};
+use avl_shared::link::LossReason;
+use avl_shared::sequence::{RangeSet, SequenceRange};
+use serde::Serialize;
+
+use crate::journal::{Journal, JournalError, ReadLimit};
+use crate::process::changes_of;
+use crate::store::{Change, EpochLedger, Store, StoreError};
+
+/// One look into the journal behind the store: some megabytes at most.
+const PAGE: ReadLimit = ReadLimit { entries: 1_000, bytes: 4 * 1024 * 1024 };
+
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    #[error(
+        "vehicle {0} is unknown here: it appears once it has enrolled and connected; check the name and --data-dir"
+    )]
+    Unknown(String),
+    #[error("vehicle {vehicle} is in more than one fleet ({fleets}): say which with --fleet")]
+    Ambiguous { vehicle: String, fleets: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A range as JSON: `[first, last]`.
+type Pair = [u64; 2];
+
+#[derive(Debug, Serialize)]
+pub struct Lost {
+    pub first: u64,
+    pub last: u64,
+    pub reason: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+pub struct EpochReport {
+    pub epoch: String,
+    /// Every number below it was given to a fix.
+    pub next_sequence: u64,
+    pub received: Vec<Pair>,
+    pub missing: Vec<Pair>,
+    pub lost: Vec<Lost>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub vehicle: String,
+    /// Nothing is missing; what the vehicle declared lost is accounted for.
+    pub complete: bool,
+    pub received: u64,
+    pub missing: u64,
+    pub lost: u64,
+    pub epochs: Vec<EpochReport>,
+}
+
+/// # Errors
+/// When the vehicle is unknown, or journal or store cannot be read.
+pub async fn audit(
+    vehicle: &VehicleKey,
+    journal: &dyn Journal,
+    store: &dyn Store,
+) -> Result<Report, AuditError> {
+    // The offset before the ledger: what is processed in between is counted twice, which changes nothing.
+    let mut offset = store.next_offset().await?;
+    let known = store.vehicle(vehicle).await?.is_some();
+    let mut ledgers = store.ledgers(vehicle).await?;
+    let mut journaled = false;
+    loop {
+        let entries = journal.read(offset, PAGE).await?;
+        let Some(last) = entries.last() else { break };
+        offset = last.offset + 1;
+        for record in entries.iter().filter_map(|entry| entry.record.as_ref().ok()) {
+            if record.vehicle == *vehicle {
+                journaled = true;
+                // What cannot be decoded is not received: it will stay missing.
+                if let Ok(change) = changes_of(record) {
+                    account(&mut ledgers, &change);
+                }
+            }
+        }
+    }
+    if !known && !journaled {
+        return Err(AuditError::Unknown(vehicle.to_string()));
+    }
+    Ok(report(vehicle, &ledgers))
+}
+
+/// Which vehicle `name` means: `fleet/vehicle`, or a vehicle's id that is in one fleet only.
+///
+/// # Errors
+/// When it means none, or several.
+pub async fn find(vehicle: &VehicleId, store: &dyn Store) -> Result<VehicleKey, AuditError> {
+    let mut found: Vec<VehicleKey> =
+        store.vehicles().await?.into_iter().map(|summary| summary.vehicle).collect();
+    found.retain(|key| key.vehicle == *vehicle);
+    match found.as_slice() {
+        [] => Err(AuditError::Unknown(vehicle.to_string())),
+        [one] => Ok(one.clone()),
+        several => {
+            let fleets: Vec<&str> = several.iter().map(|key| key.fleet.as_str()).collect();
+            Err(AuditError::Ambiguous { vehicle: vehicle.to_string(), fleets: fleets.join(", ") })
+        }
+    }
+}
+
+fn account(ledgers: &mut Vec<EpochLedger>, change: &Change) {
+    let epoch = match change {
+        Change::Fixes { epoch, .. } | Change::Lost { epoch, .. } | Change::Known { epoch, .. } => *epoch,
+    };
+    let index = ledgers.iter().position(|ledger| ledger.epoch == epoch).unwrap_or_else(|| {
+        ledgers.push(EpochLedger { epoch, next_sequence: 0, received: RangeSet::new(), lost: Vec::new() });
+        ledgers.len() - 1
+    });
+    let ledger = &mut ledgers[index];
+    match change {
+        Change::Fixes { first, fixes, .. } => {
+            if let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) {
+                ledger.received.insert(range);
+                ledger.next_sequence = ledger.next_sequence.max(range.last().saturating_add(1));
+            }
+        }
+        Change::Lost { ranges, reason, .. } => {
+            let mut declared: RangeSet = ledger.lost.iter().map(|(range, _)| *range).collect();
+            for &range in ranges.ranges() {
+                let fresh = declared.insert(range);
+                ledger.lost.extend(fresh.ranges().iter().map(|&range| (range, *reason)));
+                ledger.next_sequence = ledger.next_sequence.max(range.last().saturating_add(1));
+            }
+        }
+        Change::Known { next_sequence, .. } => {
+            ledger.next_sequence = ledger.next_sequence.max(*next_sequence)
+        }
+    }
+}
+
+fn report(vehicle: &VehicleKey, ledgers: &[EpochLedger]) -> Report {
+    let mut report = Report {
+        vehicle: vehicle.to_string(),
+        complete: true,
+        received: 0,
+        missing: 0,
+        lost: 0,
+        epochs: Vec::new(),
+    };
+    for ledger in ledgers {
+        let missing = ledger.missing();
+        let mut lost = Vec::new();
+        for &(declared, reason) in &ledger.lost {
+            for part in ledger.received.missing_within(declared).ranges() {
+                report.lost = report.lost.saturating_add(part.count());
+                lost.push(Lost { first: part.first(), last: part.last(), reason: reason_name(reason) });
+            }
+        }
+        report.received = report.received.saturating_add(ledger.received.count());
+        report.missing = report.missing.saturating_add(missing.count());
+        report.epochs.push(EpochReport {
+            epoch: ledger.epoch.to_string(),
+            next_sequence: ledger.next_sequence,
+            received: pairs(&ledger.received),
+            missing: pairs(&missing),
+            lost,
+        });
+    }
+    report.complete = report.missing == 0;
+    report
+}
+
+fn pairs(set: &RangeSet) -> Vec<Pair> {
+    set.ranges().iter().map(|range| [range.first(), range.last()]).collect()
+}
+
+fn reason_name(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::Unspecified => "unspecified",
+        LossReason::BufferFull => "buffer_full",
+        LossReason::Corruption => "corruption",
+        LossReason::Rejected => "rejected",
+    }
+}

@@ -1,0 +1,467 @@
+//! One vehicle on one connection: hello, welcome, then batches and declarations in, acknowledgements out.
+//!
+//! Completion comes before intake: what has become durable is settled before more is read, and no more than
+//! [`MAX_PENDING`] appends wait for the disk, so a vehicle that sends faster than the disk writes is slowed down by
+//! QUIC's flow control. Appends become durable in the order in which they came, so an acknowledgement that is asked
+//! for with a batch covers everything sent before it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use avl_shared::batch;
+use avl_shared::identity::VehicleKey;
+use avl_shared::link::{
+    Ack, DeclareLost, Draining, Hello, PROTOCOL, Reject, ToVehicle, Welcome, frame_message,
+    ranges_from_message, ranges_to_message, to_cloud, to_vehicle,
+};
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, StreamExt};
+use prost::Message;
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::acks::AckPolicy;
+use super::close::CloseReason;
+use super::framing::{Control, FrameReader, Lane, ReadFailure};
+use super::registry::Registry;
+use super::settings::IngestSettings;
+use super::verify::{Verified, verify};
+use crate::journal::{Journal, JournalError, Kind, Record, Transport};
+use crate::meters;
+use crate::store::{MAX_SEQUENCE, Store};
+use crate::time::now_utc;
+
+const MAX_PENDING: usize = 64;
+/// A range costs up to 22 bytes and a message may have 64 KiB. What is left out is sent again and dropped again.
+const MAX_RANGES: usize = 2_500;
+/// A vehicle that takes longer to make room for an acknowledgement is gone or hostile.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What all sessions share.
+pub(super) struct Context {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) memory: Arc<Semaphore>,
+    pub(super) registry: Registry,
+    pub(super) settings: IngestSettings,
+}
+
+/// How a session ends when nobody is at fault on this side.
+#[derive(Debug)]
+enum End {
+    /// The vehicle closed, or its connection is lost.
+    Gone,
+    Close(CloseReason),
+}
+
+impl From<ReadFailure> for End {
+    fn from(failure: ReadFailure) -> Self {
+        match failure {
+            ReadFailure::Gone => Self::Gone,
+            ReadFailure::Close(reason) => Self::Close(reason),
+        }
+    }
+}
+
+impl From<CloseReason> for End {
+    fn from(reason: CloseReason) -> Self {
+        Self::Close(reason)
+    }
+}
+
+impl From<JournalError> for End {
+    fn from(_: JournalError) -> Self {
+        // The journal has said why in the log; the vehicle needs to know only that it must come back.
+        Self::Close(CloseReason::Unavailable)
+    }
+}
+
+pub(super) async fn serve(connection: Connection, context: &Context, stop: watch::Receiver<bool>) {
+    let vehicle = match identify(&connection) {
+        Ok(vehicle) => vehicle,
+        Err(reason) => return close(&connection, None, &reason),
+    };
+    let end = match greet(&connection, &vehicle, context).await {
+        Ok((session, _registered)) => session.run(stop).await,
+        Err(end) => end,
+    };
+    match end {
+        End::Close(reason) => close(&connection, Some(&vehicle), &reason),
+        // Only the registry closes a connection behind its session's back.
+        End::Gone if matches!(connection.close_reason(), Some(ConnectionError::LocallyClosed)) => {
+            close(&connection, Some(&vehicle), &CloseReason::Replaced);
+        }
+        End::Gone => {
+            let cause = connection.close_reason().map_or_else(String::new, |reason| reason.to_string());
+            metrics::counter!(meters::INGEST_CLOSED, "reason" => "gone").increment(1);
+            tracing::debug!(%vehicle, cause, "vehicle left");
+        }
+    }
+}
+
+fn close(connection: &Connection, vehicle: Option<&VehicleKey>, reason: &CloseReason) {
+    metrics::counter!(meters::INGEST_CLOSED, "reason" => reason.label()).increment(1);
+    let vehicle = vehicle.map_or_else(|| connection.remote_address().to_string(), ToString::to_string);
+    if *reason == CloseReason::Draining {
+        tracing::debug!(vehicle, "connection closed: {reason}");
+    } else {
+        tracing::warn!(vehicle, "connection closed: {reason}");
+    }
+    reason.close(connection);
+}
+
+fn identify(connection: &Connection) -> Result<VehicleKey, CloseReason> {
+    let chain = connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let leaf = chain.as_ref().and_then(|chain| chain.first());
+    let leaf =
+        leaf.ok_or_else(|| CloseReason::Identity("no client certificate: enrol the vehicle".to_owned()))?;
+    VehicleKey::from_certificate(leaf).map_err(|error| CloseReason::Identity(error.to_string()))
+}
+
+async fn greet<'a>(
+    connection: &Connection,
+    vehicle: &VehicleKey,
+    context: &'a Context,
+) -> Result<(Session<'a>, super::registry::Registered), End> {
+    let settings = &context.settings;
+    let heard = async {
+        let (send, receive) = connection.accept_bi().await.map_err(|_| End::Gone)?;
+        let mut control =
+            FrameReader::<Control>::new(receive, Arc::clone(&context.memory), settings.frame_timeout);
+        match control.next().await? {
+            Some((message, _)) => Ok((send, control, message.message)),
+            None => Err(End::Close(CloseReason::Truncated)),
+        }
+    };
+    let (send, control, message) =
+        timeout(settings.hello_timeout, heard).await.map_err(|_| CloseReason::NoHello)??;
+    let Some(to_cloud::Message::Hello(hello)) = message else { return Err(CloseReason::NoHello.into()) };
+    if hello.protocol != PROTOCOL {
+        return Err(CloseReason::Protocol(hello.protocol).into());
+    }
+    if hello.next_sequence > MAX_SEQUENCE {
+        return Err(CloseReason::SequenceOverflow.into());
+    }
+    let registered = context.registry.enter(vehicle, connection);
+    let epoch = Epoch(hello.epoch);
+    let ledgers = context.store.ledgers(vehicle).await.map_err(|error| {
+        tracing::error!(%vehicle, %error, "ledger cannot be read");
+        CloseReason::Unavailable
+    })?;
+    let ledger = ledgers.into_iter().find(|ledger| ledger.epoch == epoch);
+    let (received, known) =
+        ledger.map_or((RangeSet::new(), 0), |ledger| (ledger.received, ledger.next_sequence));
+    tracing::info!(
+        %vehicle, %epoch, next = hello.next_sequence, held = hello.held.len(), agent = agent(&hello),
+        address = %connection.remote_address(), "vehicle connected"
+    );
+    let mut session = Session {
+        connection: connection.clone(),
+        vehicle: vehicle.clone(),
+        epoch,
+        context,
+        send,
+        control: Some(control),
+        lane: None,
+        pending: FuturesOrdered::new(),
+        acks: AckPolicy::new(settings.ack_interval),
+    };
+    if hello.next_sequence > known {
+        session.know(&hello).await?;
+    }
+    let welcome = Welcome {
+        protocol: PROTOCOL,
+        durable: welcome_ranges(&received, &hello),
+        server_time_ms: now_utc(),
+        max_batch_bytes: u32::try_from(batch::MAX_BYTES).unwrap_or(u32::MAX),
+    };
+    session.say(to_vehicle::Message::Welcome(welcome)).await?;
+    Ok((session, registered))
+}
+
+/// What the vehicle may forget. Ranges below everything that it holds would only cost bytes.
+fn welcome_ranges(received: &RangeSet, hello: &Hello) -> Vec<avl_shared::link::message::Range> {
+    let oldest_held = hello.held.iter().map(|range| range.first).min().unwrap_or(0);
+    let mut ranges = ranges_to_message(received);
+    ranges.retain(|range| range.last >= oldest_held);
+    ranges.truncate(MAX_RANGES);
+    ranges
+}
+
+/// For the log: what a vehicle says of itself has no limit and may hold anything.
+fn agent(hello: &Hello) -> String {
+    hello.agent_version.chars().take(40).filter(|c| !c.is_control()).collect()
+}
+
+/// Something that was handed to the journal, or a question that waits for all before it.
+struct Settled {
+    ranges: Vec<SequenceRange>,
+    ack_wanted: bool,
+}
+
+struct Session<'a> {
+    connection: Connection,
+    vehicle: VehicleKey,
+    epoch: Epoch,
+    context: &'a Context,
+    send: SendStream,
+    /// `None` once the vehicle has finished it.
+    control: Option<FrameReader<Control>>,
+    lane: Option<FrameReader<Lane>>,
+    pending: FuturesOrdered<BoxFuture<'static, Result<Settled, JournalError>>>,
+    acks: AckPolicy,
+}
+
+enum Event {
+    Settled(Result<Settled, JournalError>),
+    AckDue,
+    Message(Result<Option<(avl_shared::link::ToCloud, OwnedSemaphorePermit)>, ReadFailure>),
+    Frame(Result<Option<(avl_shared::link::LaneFrame, OwnedSemaphorePermit)>, ReadFailure>),
+    LaneOpened(RecvStream),
+    Stop,
+    Gone,
+}
+
+impl Session<'_> {
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> End {
+        loop {
+            let event = self.next_event(&mut stop).await;
+            let handled = match event {
+                Event::Stop => return self.drain().await,
+                Event::Gone => Err(End::Gone),
+                event => self.handle(event).await,
+            };
+            if let Err(end) = handled {
+                return self.settle(end).await;
+            }
+        }
+    }
+
+    async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
+        let room = self.pending.len() < MAX_PENDING;
+        let ack_at = self.acks.deadline();
+        let has_lane = self.lane.is_some();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|&stop| stop) => Event::Stop,
+            Some(settled) = self.pending.next() => Event::Settled(settled),
+            () = sleep_until(ack_at.unwrap_or_else(Instant::now)), if ack_at.is_some() => Event::AckDue,
+            message = read(self.control.as_mut()), if room => Event::Message(message),
+            frame = read(self.lane.as_mut()), if room => Event::Frame(frame),
+            opened = self.connection.accept_uni(), if !has_lane => opened.map_or(Event::Gone, Event::LaneOpened),
+            _ = self.connection.closed() => Event::Gone,
+        }
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Settled(settled) => {
+                let settled = settled?;
+                self.acks.durable(&settled.ranges, Instant::now());
+                if settled.ack_wanted {
+                    self.acks.asked();
+                }
+                self.acknowledge_due().await
+            }
+            Event::AckDue => self.acknowledge_due().await,
+            Event::Message(message) => match message? {
+                Some((message, permit)) => self.message(message.message, permit).await,
+                None => {
+                    self.control = None;
+                    Ok(())
+                }
+            },
+            Event::Frame(frame) => match frame? {
+                Some((frame, permit)) => self.frame(frame.batch, frame.ack_wanted, permit).await,
+                None => {
+                    self.lane = None;
+                    // The vehicle has nothing more to send: it waits for what is durable.
+                    self.ask();
+                    Ok(())
+                }
+            },
+            Event::LaneOpened(stream) => {
+                let memory = Arc::clone(&self.context.memory);
+                self.lane = Some(FrameReader::new(stream, memory, self.context.settings.frame_timeout));
+                Ok(())
+            }
+            Event::Stop | Event::Gone => Ok(()),
+        }
+    }
+
+    async fn frame(
+        &mut self,
+        bytes: Bytes,
+        ack_wanted: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), End> {
+        match verify(&bytes, self.epoch) {
+            Verified::Batch(range) => {
+                metrics::counter!(meters::INGEST_BATCHES).increment(1);
+                metrics::counter!(meters::INGEST_FIXES).increment(range.count());
+                metrics::counter!(meters::INGEST_BYTES).increment(bytes.len() as u64);
+                self.append(Kind::Batch, bytes, Settled { ranges: vec![range], ack_wanted }, permit).await
+            }
+            Verified::Reject(reject) => {
+                metrics::counter!(meters::INGEST_REJECTS).increment(1);
+                let Reject { first, count, reason, .. } = &reject;
+                tracing::warn!(vehicle = %self.vehicle, first, count, reason, "batch rejected for good");
+                if ack_wanted {
+                    self.ask();
+                }
+                self.say(to_vehicle::Message::Reject(reject)).await
+            }
+            Verified::Close(reason) => Err(reason.into()),
+        }
+    }
+
+    async fn message(
+        &mut self,
+        message: Option<to_cloud::Message>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), End> {
+        match message {
+            Some(to_cloud::Message::Hello(_)) => Err(CloseReason::SecondHello.into()),
+            Some(to_cloud::Message::DeclareLost(lost)) => self.declare_lost(lost, permit).await,
+            // A newer vehicle may say what this release does not know; it does not need an answer.
+            None => Ok(()),
+        }
+    }
+
+    async fn declare_lost(&mut self, lost: DeclareLost, permit: OwnedSemaphorePermit) -> Result<(), End> {
+        let found = Epoch(lost.epoch);
+        if found != self.epoch {
+            return Err(CloseReason::OtherEpoch { expected: self.epoch, found }.into());
+        }
+        let ranges = ranges_from_message(&lost.ranges).map_err(CloseReason::from)?;
+        if ranges.last().is_some_and(|last| last > MAX_SEQUENCE) {
+            return Err(CloseReason::SequenceOverflow.into());
+        }
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        metrics::counter!(meters::INGEST_DECLARED_LOST).increment(ranges.count());
+        tracing::warn!(vehicle = %self.vehicle, %ranges, reason = lost.reason, "vehicle declared fixes lost");
+        // Seldom, and the vehicle repeats it on every connection until it is answered: at once.
+        let settled = Settled { ranges: ranges.ranges().to_vec(), ack_wanted: true };
+        self.append(Kind::Lost, lost.encode_to_vec().into(), settled, permit).await
+    }
+
+    /// Makes durable that every number below the hello's next one was given to a fix: gaps are known from then on.
+    async fn know(&mut self, hello: &Hello) -> Result<(), End> {
+        let kept = Hello { epoch: hello.epoch, next_sequence: hello.next_sequence, ..Hello::default() };
+        let record = self.record(Kind::Known, kept.encode_to_vec().into());
+        let receipt = self.context.journal.append(record).await?;
+        self.pending.push_back(Box::pin(async move {
+            receipt.await?;
+            Ok(Settled { ranges: Vec::new(), ack_wanted: false })
+        }));
+        Ok(())
+    }
+
+    async fn append(
+        &mut self,
+        kind: Kind,
+        value: Bytes,
+        settled: Settled,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), End> {
+        let receipt = self.context.journal.append(self.record(kind, value)).await?;
+        self.pending.push_back(Box::pin(async move {
+            receipt.await?;
+            // Held until here: memory is free only when the value has left it.
+            drop(permit);
+            Ok(settled)
+        }));
+        Ok(())
+    }
+
+    fn record(&self, kind: Kind, value: Bytes) -> Record {
+        let vehicle = self.vehicle.clone();
+        Record { vehicle, kind, transport: Transport::Quic, received_at: now_utc(), value }
+    }
+
+    /// Acknowledge as soon as everything handed over before now is durable.
+    fn ask(&mut self) {
+        self.pending.push_back(Box::pin(async { Ok(Settled { ranges: Vec::new(), ack_wanted: true }) }));
+    }
+
+    async fn acknowledge_due(&mut self) -> Result<(), End> {
+        match self.acks.take_due(Instant::now()) {
+            Some(ranges) => self.acknowledge(&ranges).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn acknowledge(&mut self, ranges: &RangeSet) -> Result<(), End> {
+        for part in ranges_to_message(ranges).chunks(MAX_RANGES) {
+            metrics::counter!(meters::INGEST_ACKS).increment(1);
+            let ack = Ack { epoch: self.epoch.0, ranges: part.to_vec() };
+            self.say(to_vehicle::Message::Ack(ack)).await?;
+        }
+        Ok(())
+    }
+
+    async fn say(&mut self, message: to_vehicle::Message) -> Result<(), End> {
+        let bytes = frame_message(&ToVehicle { message: Some(message) });
+        match timeout(WRITE_TIMEOUT, self.send.write_chunk(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => Err(CloseReason::NotReading.into()),
+        }
+    }
+
+    /// The server stops: nothing more is read, what was read becomes durable and is acknowledged.
+    async fn drain(mut self) -> End {
+        let wait = self.context.settings.drain_timeout;
+        let within = u32::try_from(self.context.settings.reconnect_within.as_millis()).unwrap_or(u32::MAX);
+        let goodbye = async {
+            self.say(to_vehicle::Message::Draining(Draining { reconnect_within_ms: within })).await?;
+            self.say_last_acknowledgement().await
+        };
+        // The close follows whether or not the vehicle listened.
+        let _ = timeout(wait, goodbye).await;
+        End::Close(CloseReason::Draining)
+    }
+
+    /// The session ends by the vehicle's fault or the journal's: what is durable is acknowledged before the close, so
+    /// that a vehicle with one bad batch does not send all the good ones again for ever.
+    async fn settle(mut self, end: End) -> End {
+        if matches!(end, End::Close(_)) {
+            let wait = self.context.settings.drain_timeout;
+            let _ = timeout(wait, self.say_last_acknowledgement()).await;
+        }
+        end
+    }
+
+    async fn say_last_acknowledgement(&mut self) -> Result<(), End> {
+        while let Some(settled) = self.pending.next().await {
+            let Ok(settled) = settled else { break };
+            self.acks.durable(&settled.ranges, Instant::now());
+        }
+        if let Some(ranges) = self.acks.take() {
+            self.acknowledge(&ranges).await?;
+        }
+        // A close discards what is still on its way: wait until the vehicle has it.
+        if self.send.finish().is_ok() {
+            let _ = self.send.stopped().await;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for ever on a stream that is not there.
+async fn read<F: super::framing::Framing>(
+    reader: Option<&mut FrameReader<F>>,
+) -> Result<Option<(F::Item, OwnedSemaphorePermit)>, ReadFailure> {
+    match reader {
+        Some(reader) => reader.next().await,
+        None => std::future::pending().await,
+    }
+}

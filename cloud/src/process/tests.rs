@@ -1,0 +1,182 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use avl_shared::batch::{Batch, encode};
+use avl_shared::fix::UtcMillis;
+use avl_shared::identity::VehicleKey;
+use avl_shared::link::{DeclareLost, Hello, LossReason, message};
+use avl_shared::sequence::{Epoch, RangeSet};
+use bytes::Bytes;
+use prost::Message;
+
+use super::*;
+use crate::journal::sqlite::SqliteJournal;
+use crate::journal::{Entry, Kind, Record, Transport};
+use crate::store::conformance::{fix, van};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Committed, EpochLedger, Position, PositionQuery, StoreError, VehicleSummary};
+
+const EPOCH: Epoch = Epoch(7);
+
+fn record(kind: Kind, value: impl Into<Bytes>) -> Record {
+    Record { vehicle: van(), kind, transport: Transport::Quic, received_at: 5, value: value.into() }
+}
+
+fn batch(first: u64, count: u64) -> Record {
+    let fixes = (first..first + count).map(fix).collect();
+    record(Kind::Batch, encode(&Batch { epoch: EPOCH, first, boot_id: None, fixes }).unwrap())
+}
+
+fn entry(offset: u64, record: Record) -> Entry {
+    Entry { offset, record: Ok(record) }
+}
+
+#[test]
+fn poison_is_named_and_the_rest_goes_on() {
+    let lost = DeclareLost { epoch: 7, ranges: vec![message::Range { first: 9, last: 3 }], reason: 1 };
+    let hello = Hello { epoch: 7, next_sequence: u64::MAX, ..Hello::default() };
+    let entries = [
+        entry(4, record(Kind::Batch, &b"not a batch"[..])),
+        Entry { offset: 5, record: Err("unknown kind 77".to_owned()) },
+        entry(6, record(Kind::Lost, lost.encode_to_vec())),
+        entry(7, record(Kind::Known, hello.encode_to_vec())),
+        entry(9, batch(0, 3)),
+    ];
+    let plan = plan(&entries, 100);
+    assert_eq!(plan.refused.iter().map(|refused| refused.offset).collect::<Vec<_>>(), [4, 5, 6, 7]);
+    assert_eq!((plan.changes.len(), plan.next_offset), (1, 10));
+}
+
+#[test]
+fn a_plan_is_bounded_by_fixes_and_always_advances() {
+    let entries: Vec<Entry> = (0..5).map(|n| entry(n, batch(n * 10, 10))).collect();
+    assert_eq!(plan(&entries, 25).next_offset, 3);
+    assert_eq!(plan(&entries, 1).next_offset, 1);
+}
+
+struct World {
+    _temp: tempfile::TempDir,
+    journal: Arc<SqliteJournal>,
+    store: SqliteStore,
+    feed: LiveFeed,
+}
+
+impl World {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let journal = Arc::new(SqliteJournal::open(&temp.path().join("journal.sqlite")).unwrap());
+        let store = SqliteStore::open(&temp.path().join("store.sqlite")).unwrap();
+        Self { _temp: temp, journal, store, feed: LiveFeed::default() }
+    }
+
+    fn processor(&self, store: impl Store) -> Processor {
+        Processor::new(self.journal.clone(), Arc::new(store), self.feed.clone())
+    }
+
+    async fn append(&self, record: Record) -> u64 {
+        self.journal.append(record).await.unwrap().await.unwrap()
+    }
+
+    async fn fixes(&self) -> u64 {
+        self.store.vehicle(&van()).await.unwrap().map_or(0, |summary| summary.fixes)
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_the_store_stands() {
+    let world = World::new();
+    world.append(batch(0, 60)).await;
+    world.processor(world.store.clone()).catch_up().await.unwrap();
+    world.append(batch(60, 60)).await;
+    world.append(batch(30, 60)).await;
+    // A new processor: as after a crash between journal and store.
+    world.processor(world.store.clone()).catch_up().await.unwrap();
+    assert_eq!((world.fixes().await, world.store.next_offset().await.unwrap()), (120, 3));
+}
+
+#[tokio::test]
+async fn losses_and_hellos_reach_the_ledger() {
+    let world = World::new();
+    let hello = Hello { epoch: EPOCH.0, next_sequence: 50, ..Hello::default() };
+    world.append(record(Kind::Known, hello.encode_to_vec())).await;
+    let ranges = vec![message::Range { first: 0, last: 9 }];
+    let lost = DeclareLost { epoch: EPOCH.0, ranges, reason: LossReason::BufferFull.into() };
+    world.append(record(Kind::Lost, lost.encode_to_vec())).await;
+    world.append(batch(10, 5)).await;
+    world.processor(world.store.clone()).catch_up().await.unwrap();
+    assert_eq!(world.store.ledgers(&van()).await.unwrap()[0].missing().to_string(), "15-49");
+}
+
+/// Applies the first commits and then says that it failed, as a database does when the connection breaks too late.
+struct Forgetful {
+    inner: SqliteStore,
+    lies: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Forgetful {
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        let committed = self.inner.commit(commit).await?;
+        let lie = self.lies.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |lies| lies.checked_sub(1));
+        if lie.is_ok() { Err(StoreError::Unavailable("connection lost".to_owned())) } else { Ok(committed) }
+    }
+
+    async fn next_offset(&self) -> Result<u64, StoreError> {
+        self.inner.next_offset().await
+    }
+
+    async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError> {
+        self.inner.vehicles().await
+    }
+
+    async fn vehicle(&self, vehicle: &VehicleKey) -> Result<Option<VehicleSummary>, StoreError> {
+        self.inner.vehicle(vehicle).await
+    }
+
+    async fn positions(&self, query: PositionQuery) -> Result<Vec<Position>, StoreError> {
+        self.inner.positions(query).await
+    }
+
+    async fn ledgers(&self, vehicle: &VehicleKey) -> Result<Vec<EpochLedger>, StoreError> {
+        self.inner.ledgers(vehicle).await
+    }
+
+    async fn received_within(
+        &self,
+        vehicle: &VehicleKey,
+        from: UtcMillis,
+        to: UtcMillis,
+    ) -> Result<Vec<(Epoch, RangeSet)>, StoreError> {
+        self.inner.received_within(vehicle, from, to).await
+    }
+
+    async fn positions_at(
+        &self,
+        vehicle: &VehicleKey,
+        epoch: Epoch,
+        sequences: &[u64],
+    ) -> Result<Vec<Position>, StoreError> {
+        self.inner.positions_at(vehicle, epoch, sequences).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_answer_was_lost_counts_once_and_viewers_see_what_follows() {
+    let world = World::new();
+    world.append(batch(0, 10)).await;
+    let store = Forgetful { inner: world.store.clone(), lies: AtomicUsize::new(1) };
+    let mut viewer = world.feed.subscribe();
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(world.processor(store).run(stopped));
+    world.append(batch(10, 10)).await;
+    // The update of the lost answer may be missed, the next is not.
+    loop {
+        let updates = viewer.recv().await.unwrap();
+        if updates[0].position.sequence == 19 {
+            break;
+        }
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap();
+    assert_eq!(world.fixes().await, 20);
+}

@@ -1,0 +1,4 @@
+//! What one process can be. Each role wires parts together and holds no logic of its own.
+
+pub mod all;
+mod renewal;
