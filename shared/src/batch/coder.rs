@@ -86,9 +86,21 @@ pub(crate) trait Coder {
     }
 }
 
+/// The prior table unpacked, so that a batch starts with one copy of memory.
+static FRESH: [Probability; CONTEXTS] = unpacked();
+
+const fn unpacked() -> [Probability; CONTEXTS] {
+    let mut contexts = [Probability { one: 0, seen: 0, limit: 0 }; CONTEXTS];
+    let mut index = 0;
+    while index < CONTEXTS {
+        contexts[index] = Probability::unpack(PRIORS[index]);
+        index += 1;
+    }
+    contexts
+}
+
 fn fresh_contexts() -> Vec<Probability> {
-    debug_assert_eq!(PRIORS.len(), CONTEXTS);
-    PRIORS.iter().map(|word| Probability::unpack(*word)).collect()
+    FRESH.to_vec()
 }
 
 pub(crate) struct Encoder {

@@ -1,3 +1,6 @@
+mod hostile;
+mod vectors;
+
 use super::*;
 use crate::fix::{Decimal, Quality, Verdict};
 use proptest::prelude::*;
