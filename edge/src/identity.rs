@@ -32,7 +32,7 @@ pub struct IdentityFiles<'a> {
 pub enum StoredIdentityError {
     #[error("this gateway is not enrolled (no {path}): run 'avl-edge enrol --url URL --token TOKEN --config FILE'", path = path.display())]
     NotEnrolled { path: PathBuf },
-    #[error("cannot {action} {path}: {cause}: avl-edge must run as the user that enrolled it", path = path.display())]
+    #[error("cannot {action} {path}: {cause}: run avl-edge as the user that enrolled it, or enrol again with --force", path = path.display())]
     File { action: &'static str, path: PathBuf, cause: io::Error },
     #[error("{path} holds no usable PEM ({cause}): enrol again with --force", path = path.display())]
     Pem { path: PathBuf, cause: String },
