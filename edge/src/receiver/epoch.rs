@@ -53,6 +53,7 @@ pub(super) struct Epoch {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // handed on at once, never stored
 pub(super) enum Output {
     Epoch(Epoch),
     /// A date for the instants around it, from outside any epoch.

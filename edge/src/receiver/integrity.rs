@@ -276,6 +276,6 @@ mod tests {
         let mut night: Vec<Fix> = (0..20).map(|hour| nowhere(hour * 1800)).collect();
         night.insert(0, fix(-1, 0, 40));
         night.push(fix(20 * 1800, 20, 40));
-        assert!(verdicts(&night).iter().all(|verdict| verdict.is_empty()));
+        assert!(verdicts(&night).iter().all(Verdict::is_empty));
     }
 }

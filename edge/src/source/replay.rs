@@ -49,7 +49,7 @@ pub(super) async fn run(
         let mut observed = Vec::new();
         match chunks.recv().await {
             Some(chunk) => {
-                receiver.push(&chunk.map_err(failed)?, None, |observation| observed.push(observation))
+                receiver.push(&chunk.map_err(failed)?, None, |observation| observed.push(observation));
             }
             None => {
                 over = true;

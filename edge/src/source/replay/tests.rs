@@ -66,7 +66,7 @@ async fn a_log_that_has_grown_is_continued_and_its_last_epoch_not_repeated() {
     let cut = text.rfind("$GPRMC").unwrap();
     let mut file = file(&text[..cut]);
     let first = replay(file.path(), None, usize::MAX).await;
-    file.write_all(text[cut..].as_bytes()).unwrap();
+    file.write_all(&text.as_bytes()[cut..]).unwrap();
     file.write_all(log(3..5).as_bytes()).unwrap();
     let rest = replay(file.path(), first[2].cursor.clone(), usize::MAX).await;
     let seconds: Vec<i64> =
