@@ -10,7 +10,7 @@ const LIMITS: [u8; 4] = [30, 60, 120, 250];
 const RARE: usize = 8;
 
 /// Every context's bits over all batches.
-pub struct Sequences {
+pub(crate) struct Sequences {
     bits: Vec<Vec<u8>>,
     used_in: Vec<u32>,
     batch: u32,
@@ -23,7 +23,7 @@ impl Default for Sequences {
 }
 
 impl Sequences {
-    pub fn add(&mut self, record: &Record) {
+    pub(crate) fn add(&mut self, record: &Record) {
         self.batch += 1;
         for &(context, bit) in &record.decisions {
             let context = usize::from(context);
@@ -36,22 +36,22 @@ impl Sequences {
     }
 
     /// One prior for each context.
-    pub fn optimise(&self) -> Vec<Probability> {
+    pub(crate) fn optimise(&self) -> Vec<Probability> {
         let cost = CostTable::new();
         self.bits.iter().map(|bits| best(bits, &cost)).collect()
     }
 }
 
 /// Bits spent on an event of a 16-bit probability.
-pub struct CostTable(Vec<f32>);
+pub(crate) struct CostTable(Vec<f32>);
 
 impl CostTable {
     #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self((0..=65_535_u32).map(|p| -(f64::from(p.max(1)) / 65_536.0).log2() as f32).collect())
     }
 
-    pub fn of(&self, probability: Probability, bit: bool) -> f32 {
+    pub(crate) fn of(&self, probability: Probability, bit: bool) -> f32 {
         let one = probability.clamped();
         self.0[usize::from(if bit { one } else { u16::MAX - one })]
     }

@@ -7,10 +7,10 @@
 use avl_shared::fix::{Decimal, Fix, Quality, Verdict};
 
 /// SplitMix64 (Steele, Lea, Flood 2014): the table must not change with a dependency's version.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -23,11 +23,11 @@ impl Dice {
     }
 
     #[allow(clippy::cast_precision_loss)]
-    pub fn unit(&mut self) -> f64 {
+    pub(crate) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub fn between(&mut self, low: f64, high: f64) -> f64 {
+    pub(crate) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
@@ -36,7 +36,7 @@ impl Dice {
         self.between(low.ln(), high.ln()).exp()
     }
 
-    pub fn chance(&mut self, probability: f64) -> bool {
+    pub(crate) fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
@@ -45,7 +45,7 @@ impl Dice {
     }
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-    pub fn pick<T: Copy>(&mut self, weighted: &[(f64, T)]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, weighted: &[(f64, T)]) -> T {
         let mut left = self.unit() * weighted.iter().map(|(weight, _)| weight).sum::<f64>();
         for &(weight, value) in weighted {
             left -= weight;
@@ -364,7 +364,7 @@ fn decimal(value: f64, decimals: u8) -> Decimal {
 
 /// One drive of `fixes` fixes.
 #[allow(clippy::too_many_lines, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-pub fn drive(seed: u64, fixes: usize) -> Vec<Fix> {
+pub(crate) fn drive(seed: u64, fixes: usize) -> Vec<Fix> {
     let dice = &mut Dice::new(seed);
     let mut receiver = Receiver::new(dice);
     let mut motion = Motion::new(dice);
