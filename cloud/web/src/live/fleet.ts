@@ -40,8 +40,8 @@ export function vehicleKey(fleet: string, vehicle: string): string {
 
 export class Fleet {
   readonly vehicles = new Map<string, Vehicle>();
-  /** Counts changes, for caches. */
-  version = 0;
+  /** Counts vehicles that came or went, for caches. */
+  membership = 0;
   /** Server's clock minus this computer's, ms. */
   clockOffsetMs = 0;
   /** Jump instead of glide, for people who asked for less movement. */
@@ -67,7 +67,6 @@ export class Fleet {
     if (message.type === 'resync') return;
     if (message.type === 'snapshot') this.forgetAbsent(message.vehicles);
     const changed = message.vehicles.map((item) => this.put(item, message.type === 'snapshot'));
-    this.version += 1;
     for (const listener of this.listeners) listener(changed);
   }
 
@@ -81,7 +80,9 @@ export class Fleet {
   private forgetAbsent(present: readonly LiveVehicle[]): void {
     const keys = new Set(present.map((item) => vehicleKey(item.fleet, item.vehicle)));
     for (const key of this.vehicles.keys()) {
-      if (!keys.has(key)) this.vehicles.delete(key);
+      if (keys.has(key)) continue;
+      this.vehicles.delete(key);
+      this.membership += 1;
     }
   }
 
@@ -99,6 +100,7 @@ export class Fleet {
       };
       this.placeFirst(vehicle, item, now);
       this.vehicles.set(key, vehicle);
+      this.membership += 1;
       return vehicle;
     }
     const before = known.fix;

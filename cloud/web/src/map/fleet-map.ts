@@ -55,7 +55,6 @@ export class FleetMap {
       maxZoom: 19,
       attributionControl: false,
       fadeDuration: options.calm ? 0 : 150,
-      canvasContextAttributes: { antialias: true },
     });
     this.map.addControl(new AttributionControl({ compact: true }), 'bottom-right');
     this.map.addControl(new ScaleControl({ maxWidth: 110 }), 'bottom-right');

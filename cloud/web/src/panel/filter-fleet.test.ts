@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { Fleet } from '../live/fleet';
-import { makeFleetList } from './filter-fleet';
+import { inListOrder, makeFleetList } from './filter-fleet';
 
 function list(query: string, states: Parameters<typeof makeFleetList>[3] = []) {
   const fleet = new Fleet({ frame: () => 0, wall: () => 0 });
@@ -9,7 +9,7 @@ function list(query: string, states: Parameters<typeof makeFleetList>[3] = []) {
     hdop: null, satellites: null, quality: 'gps', verdict: 'ok',
   });
   fleet.apply({ type: 'snapshot', vehicles: [vehicle('málaga', 'van-10', 9), vehicle('málaga', 'van-2', 0), vehicle('bilbao', 'bus-1', 9)] });
-  return makeFleetList(fleet.vehicles.values(), 0, query, states);
+  return makeFleetList(inListOrder(fleet.vehicles.values()), 0, query, states);
 }
 
 const names = (found: ReturnType<typeof list>) => found.rows.map(({ vehicle }) => vehicle.name);

@@ -16,7 +16,8 @@ export interface FleetList {
 }
 
 export function makeFleetList(
-  vehicles: Iterable<Vehicle>,
+  /** In the order of the list. */
+  vehicles: readonly Vehicle[],
   now: number,
   query: string,
   states: readonly VehicleState[],
@@ -30,14 +31,13 @@ export function makeFleetList(
     total += 1;
     fleets.add(vehicle.fleet);
     if (words.length > 0) {
-      const text = fold(vehicle.key);
+      const text = searchText(vehicle);
       if (!words.every((word) => text.includes(word))) continue;
     }
     const state = vehicleState(vehicle.fix, vehicle.heardAt, now);
     counts[state] += 1;
     if (states.length === 0 || states.includes(state)) rows.push({ vehicle, state });
   }
-  rows.sort((a, b) => NATURAL.compare(a.vehicle.name, b.vehicle.name) || NATURAL.compare(a.vehicle.fleet, b.vehicle.fleet));
   const filtered = words.length > 0 || states.length > 0;
   return {
     rows, total, counts, severalFleets: fleets.size > 1,
@@ -47,6 +47,22 @@ export function makeFleetList(
 
 /** `van-2` before `van-10`. */
 const NATURAL = new Intl.Collator(undefined, { numeric: true, sensitivity: 'base' });
+
+/** Thousands of names take a while to sort: done when vehicles come or go, not when they report. */
+export function inListOrder(vehicles: Iterable<Vehicle>): Vehicle[] {
+  return [...vehicles].sort((a, b) => NATURAL.compare(a.name, b.name) || NATURAL.compare(a.fleet, b.fleet));
+}
+
+const searchTexts = new WeakMap<Vehicle, string>();
+
+function searchText(vehicle: Vehicle): string {
+  let text = searchTexts.get(vehicle);
+  if (text === undefined) {
+    text = fold(vehicle.key);
+    searchTexts.set(vehicle, text);
+  }
+  return text;
+}
 
 /** Small letters without accents. */
 function fold(text: string): string {

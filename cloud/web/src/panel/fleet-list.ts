@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from 'react';
 import { fleet } from '../session';
 import { useUi } from '../ui/store';
-import { makeFleetList, type FleetList } from './filter-fleet';
+import { inListOrder, makeFleetList, type FleetList } from './filter-fleet';
 
 const REFRESH_MS = 500;
 /** Ages and silences change by themselves. */
@@ -33,8 +33,10 @@ export function useFleetList(): FleetList {
   const tick = useFleetTick();
   const query = useUi((state) => state.query);
   const states = useUi((state) => state.states);
-  return useMemo(() => makeFleetList(fleet.vehicles.values(), fleet.serverNow(), query, states),
-    // The fleet is changed in place; the tick says so.
-    // eslint-disable-next-line react-hooks/exhaustive-deps
-    [tick, query, states]);
+  const { membership } = fleet;
+  // The fleet is changed in place; the two numbers say so.
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  const ordered = useMemo(() => inListOrder(fleet.vehicles.values()), [membership]);
+  // eslint-disable-next-line react-hooks/exhaustive-deps
+  return useMemo(() => makeFleetList(ordered, fleet.serverNow(), query, states), [tick, ordered, query, states]);
 }

@@ -4,7 +4,7 @@
 import type { Fleet, Vehicle } from '../../live/fleet';
 import { STATES, vehicleState } from '../../live/state';
 import { TRAIL_MS, trailOffset } from '../../live/trail';
-import { toPixelX, toPixelY, type Camera } from '../camera';
+import { toPixelX, toPixelY, wrapX, type Camera } from '../camera';
 import { clusterZoom, makeClusters, SKIP, type Cluster, type Clusters, type Points } from '../cluster';
 import type { Placed } from '../interpolate';
 import { Instances } from './gl';
@@ -19,6 +19,7 @@ const REGROUP_MS = 400;
 /** Time in which a group's disc covers most of the way to its new place. */
 const EASE_MS = 160;
 const MARGIN_PX = 40;
+const EDGE_PX = 200;
 /** Size (nose to middle) of a marker from far and from near. */
 const FAR_PX = 8;
 const NEAR_PX = 13;
@@ -53,7 +54,7 @@ export class Scene {
   clusters: ShownCluster[] = [];
   /** Vehicles drawn by themselves in this frame. */
   shown: ShownVehicle[] = [];
-  /** Whether something will have moved by the next frame. */
+  /** Whether something in sight will have moved by the next frame. */
   lively = false;
 
   private points: Points = { x: new Float64Array(0), y: new Float64Array(0), state: new Uint8Array(0), count: 0 };
@@ -68,7 +69,7 @@ export class Scene {
   compose(fleet: Fleet, camera: Camera, emphasis: Emphasis, strip: GlyphStrip | null): void {
     const now = fleet.frameNow();
     this.lively = false;
-    this.locate(fleet, now, emphasis);
+    this.locate(fleet, camera, now, emphasis);
     this.regroup(camera, now, emphasis.selected, `${clusterZoom(camera.zoom)} ${emphasis.selected ?? ''} ${this.points.count}`);
     this.composeMarkers(camera, emphasis);
     this.composeTrails(camera, now);
@@ -76,7 +77,8 @@ export class Scene {
     this.shownFor = now;
   }
 
-  private locate(fleet: Fleet, now: number, emphasis: Emphasis): void {
+  /** Places of all vehicles that can be in sight. */
+  private locate(fleet: Fleet, camera: Camera, now: number, emphasis: Emphasis): void {
     const size = fleet.vehicles.size;
     if (this.points.x.length < size) {
       const capacity = Math.ceil(size * 1.5) + 64;
@@ -84,19 +86,23 @@ export class Scene {
       this.courses = new Float64Array(capacity);
     }
     const wall = fleet.serverNow();
+    // Whatever way the camera is turned; and some more, so that a group at the edge keeps its members.
+    const reach = (Math.hypot(camera.width, camera.height) + EDGE_PX) / camera.worldSize;
     const { points, place } = this;
     this.order.length = 0;
     for (const vehicle of fleet.vehicles.values()) {
       if (emphasis.filter && !emphasis.filter.has(vehicle.key) && vehicle.key !== emphasis.selected) continue;
-      if (!fleet.place(vehicle, now, place)) continue;
+      const { motion } = vehicle;
+      if (!motion) continue;
+      const far = Math.abs(wrapX(motion.toX, camera) - camera.x) > reach || Math.abs(motion.toY - camera.y) > reach;
+      if (far || !fleet.place(vehicle, now, place)) continue;
       const index = this.order.length;
       this.order.push(vehicle);
       points.x[index] = place.x;
       points.y[index] = place.y;
       points.state[index] = STATES.indexOf(vehicleState(vehicle.fix, vehicle.heardAt, wall));
       this.courses[index] = place.course ?? 0;
-      const motion = vehicle.motion;
-      if (motion && motion.durationMs > 0 && now - motion.startedAt < motion.durationMs) this.lively = true;
+      if (motion.durationMs > 0 && now - motion.startedAt < motion.durationMs) this.lively = true;
     }
     points.count = this.order.length;
   }
