@@ -110,6 +110,6 @@ async function movedSince(page, before) {
 
 /** The ground and its names are loaded and drawn. */
 async function settled(page) {
-  await page.waitForFunction(() => window.__avl?.idle() ?? false, undefined, { timeout: 20_000 }).catch(() => undefined);
+  await page.waitForFunction(() => window.__avl?.groundLoaded() ?? false, undefined, { timeout: 30_000 }).catch(() => undefined);
   await page.waitForTimeout(1500);
 }

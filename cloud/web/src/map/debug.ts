@@ -27,7 +27,8 @@ export interface DebugHandle {
   drawn: () => { frames: number; markers: number; groups: number; trailPieces: number };
   /** CPU time to compose a frame of the present view, ms, averaged over `rounds`. */
   composeMs: (rounds: number) => number;
-  idle: () => boolean;
+  /** Whether land and names in sight are drawn. */
+  groundLoaded: () => boolean;
 }
 
 declare global {
@@ -67,6 +68,6 @@ export function exposeDebug(fleetMap: FleetMap, fleet: Fleet): void {
       for (let i = 0; i < rounds; i += 1) scene.compose(fleet, camera, fleetMap.vehicles.emphasis, null);
       return (performance.now() - started) / rounds;
     },
-    idle: () => fleetMap.map.loaded(),
+    groundLoaded: () => fleetMap.groundLoaded(),
   });
 }

@@ -4,7 +4,7 @@ import { AttributionControl, LngLatBounds, Map as MapLibre, ScaleControl, setWor
 import workerUrl from 'maplibre-gl/dist/maplibre-gl-worker.mjs?worker&url';
 import type { Fleet } from '../live/fleet';
 import { useUi, select } from '../ui/store';
-import { loadAtlas } from './basemap/atlas';
+import { loadAtlas, type AtlasProgress } from './basemap/atlas';
 import { graticule } from './basemap/graticule';
 import { Places } from './basemap/places';
 import { makeLayers, makeStyle, type Tiles } from './basemap/style';
@@ -29,6 +29,7 @@ export class FleetMap {
   readonly vehicles: VehicleLayer;
   /** Frames drawn since the page was opened. */
   frames = 0;
+  private atlas: AtlasProgress = { pending: 1 };
   private readonly places: Places;
   private readonly place: Placed = { x: 0, y: 0, course: null };
   private frameRequest = 0;
@@ -63,6 +64,11 @@ export class FleetMap {
     this.places = new Places(this.map, options.locale);
     this.map.once('style.load', () => { this.begin(); });
     this.listen();
+  }
+
+  /** Whether the ground in sight is drawn. */
+  groundLoaded(): boolean {
+    return this.atlas.pending === 0 && this.map.areTilesLoaded();
   }
 
   /** Runs once the style stands. */
@@ -132,7 +138,7 @@ export class FleetMap {
   private begin(): void {
     this.map.addImage('place', placeDot(PALETTES[this.theme]), { pixelRatio: 2 });
     this.map.addLayer(this.vehicles);
-    loadAtlas(this.map);
+    this.atlas = loadAtlas(this.map);
     this.places.load().catch((error: unknown) => { console.warn(error); });
     this.drawGraticule();
     this.map.on('moveend', () => { this.drawGraticule(); });

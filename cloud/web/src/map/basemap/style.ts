@@ -57,7 +57,8 @@ export function makeLayers(palette: Palette, withTiles: boolean): LayerSpecifica
 function ground(palette: Palette): LayerSpecification[] {
   const layers: LayerSpecification[] = [];
   for (const [resolution, zooms] of [
-    ['coarse', { maxzoom: FINE_FROM_ZOOM + 1 }],
+    // Until the fine shapes have come, coarse ones are better than none.
+    ['coarse', {}],
     ['fine', { minzoom: FINE_FROM_ZOOM }],
   ] as const) {
     layers.push(
