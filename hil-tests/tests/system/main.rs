@@ -1,6 +1,9 @@
 //! The whole system, as real processes on this machine, judged from outside. `docs/testing.md` says what is
 //! proven where. Logs of every process are kept in `artifacts/system/SCENARIO`.
 
+// This crate is all tests; clippy grants the licence to `#[test]` functions only.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod decode_and_pack;
 mod demo;
 mod fleet;
