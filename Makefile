@@ -7,9 +7,10 @@ SHELL := /bin/bash
 # Where tools that had to be fetched are kept between clones. Build results stay in ./target unless
 # CARGO_TARGET_DIR says otherwise (.ci/run puts them in the cache).
 export AVL_CACHE ?= $(HOME)/.cache/avl
-export PATH := $(AVL_CACHE)/node/bin:$(AVL_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
+export PATH := $(AVL_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 step := ./scripts/step.sh
+node := ./scripts/with-node.sh
 
 help: ## This list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,7 @@ demo: ## Everything on this machine: cloud, a gateway with a receiver, 50 simula
 	@$(step) "what a build needs" ./scripts/setup.sh build
 	@$(MAKE) --no-print-directory web
 	@$(step) "programs (the first build takes some minutes)" cargo build --workspace --bins
+	@echo
 	@exec $(TARGET)/debug/avl-demo $(if $(SERIAL),--serial "$(SERIAL)" $(if $(BAUD),--baud $(BAUD))) \
 		$(if $(NMEA),--nmea "$(NMEA)" $(if $(SPEED),--speed $(SPEED))) $(if $(VEHICLES),--vehicles $(VEHICLES)) \
 		$(if $(DURATION),--duration $(DURATION))
@@ -28,9 +30,9 @@ demo: ## Everything on this machine: cloud, a gateway with a receiver, 50 simula
 test: ## All that CI runs: format, lints, unit, property and system tests, docs, the page, the browser
 	@$(step) "what the tests need" ./scripts/setup.sh build test
 	@$(MAKE) --no-print-directory lint web
-	@$(step) "web unit tests" npm --prefix cloud/web test
+	@$(step) "web unit tests" $(node) npm --prefix cloud/web test
 	@$(step) "programs" cargo build --workspace --bins
-	@$(step) "unit, property and system tests" cargo test --workspace
+	@$(step) "unit, property and system tests" $(node) cargo test --workspace
 	@$(step) "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --quiet
 	@$(step) "licences and bans" ./scripts/deny.sh
 	@echo "all good; logs and pictures are in artifacts/"
@@ -38,11 +40,11 @@ test: ## All that CI runs: format, lints, unit, property and system tests, docs,
 lint: ## Format and lints only
 	@$(step) "format" cargo fmt --all --check
 	@$(step) "clippy" cargo clippy --workspace --all-targets --quiet -- -D warnings
-	@$(step) "web packages" ./scripts/web-packages.sh
-	@$(step) "web lint" npm --prefix cloud/web run lint
+	@$(step) "web packages" $(node) ./scripts/web-packages.sh
+	@$(step) "web lint" $(node) npm --prefix cloud/web run lint
 
 web: ## The page, built into cloud/web/dist (nothing to do when its sources have not changed)
-	@$(step) "web page" ./scripts/web-build.sh
+	@$(step) "web page" $(node) ./scripts/web-build.sh
 
 bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "what a build needs" ./scripts/setup.sh build

@@ -9,7 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export AVL_CACHE=${AVL_CACHE:-$HOME/.cache/avl}
-export PATH="$AVL_CACHE/node/bin:$AVL_CACHE/tools/bin:$HOME/.cargo/bin:$PATH"
+export PATH="$AVL_CACHE/tools/bin:$HOME/.cargo/bin:$PATH"
 
 fail() {
     printf 'setup: %s\n' "$@" >&2
@@ -21,8 +21,8 @@ for want in "${@:-build}"; do
     case $want in
     build)
         command -v cc >/dev/null || packages+=(build-essential)
-        command -v curl >/dev/null || packages+=(curl ca-certificates)
-        command -v xz >/dev/null || packages+=(xz-utils)
+        # node-setup.sh can install Node by pip, where there is none.
+        command -v node >/dev/null || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
         ;;
     test)
         if [ -z "${CHROMIUM:-}" ] && ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null &&
@@ -76,4 +76,4 @@ if [[ " $* " == *" test "* ]]; then
     done
 fi
 
-./scripts/node-setup.sh
+./scripts/with-node.sh true
