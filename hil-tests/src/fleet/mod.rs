@@ -99,6 +99,11 @@ impl Fleet {
         for vehicle in &self.vehicles {
             vehicle.park();
         }
+        self.parked().await;
+    }
+
+    /// Waits until every vehicle has come to the end of its script and all it emitted is acknowledged.
+    pub async fn parked(&self) {
         for vehicle in &self.vehicles {
             vehicle.parked().await;
         }

@@ -37,7 +37,7 @@ fn a_fleet_loses_nothing_when_the_cloud_is_killed_under_it() {
             cloud.resume().await?;
             relay.change_source_address();
         }
-        tokio::time::timeout(PATIENCE, fleet.park()).await?;
+        tokio::time::timeout(PATIENCE, fleet.parked()).await?;
         assert_eq!(fleet.acknowledged(), fleet.emitted());
         assert_eq!(fleet.emitted(), 12 * 2000);
 

@@ -5,7 +5,7 @@ use hil_tests::fleet::enrol;
 use hil_tests::process::{Cloud, Ports, Scene};
 use reqwest::StatusCode;
 
-use crate::stage::play;
+use crate::stage::{PATIENCE, play};
 
 async fn cloud(name: &str) -> anyhow::Result<(Scene, Cloud)> {
     let scene = Scene::named(name)?;
@@ -88,7 +88,8 @@ fn a_vehicle_without_a_certificate_of_ours_gets_no_welcome() {
             hil_tests::fleet::VirtualVehicle::drive_off("v-1", &stranger, endpoint.clone(), link, script)?;
         // An honest vehicle behind it comes through: the cloud is there, and it is the certificate that counts.
         let honest = hil_tests::fleet::Fleet::launch(&ours, "test", 1, link, script, |_| {}).await?;
-        honest.park().await;
+        tokio::time::timeout(PATIENCE, honest.parked()).await?;
+        assert_eq!(honest.emitted(), 20);
         assert_eq!(honest.acknowledged(), honest.emitted());
         assert_eq!(intruder.acknowledged(), 0);
         assert!(!intruder.is_linked());
