@@ -134,7 +134,7 @@ fn account(ledgers: &mut Vec<EpochLedger>, change: &Change) {
             }
         }
         Change::Known { next_sequence, .. } => {
-            ledger.next_sequence = ledger.next_sequence.max(*next_sequence)
+            ledger.next_sequence = ledger.next_sequence.max(*next_sequence);
         }
     }
 }

@@ -52,7 +52,7 @@ pub async fn serve(
                     match served {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
-                            tracing::debug!(%address, error, "enrolment connection ended early")
+                            tracing::debug!(%address, error, "enrolment connection ended early");
                         }
                         Err(_) => tracing::debug!(%address, "enrolment connection took too long"),
                     }

@@ -35,7 +35,7 @@ impl Renewal {
                 Ok(true) => tracing::info!("server certificate renewed"),
                 Ok(false) => {}
                 Err(error) => {
-                    tracing::error!(%error, "server certificate cannot be renewed; trying again tomorrow")
+                    tracing::error!(%error, "server certificate cannot be renewed; trying again tomorrow");
                 }
             }
         }

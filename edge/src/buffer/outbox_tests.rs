@@ -257,7 +257,7 @@ fn a_refused_batch_is_set_aside_and_its_numbers_are_lost() {
     let blocks = memory.blocks();
     outbox
         .give_up(range(0, 19), LossReason::Rejected, &mut |first, _, block| {
-            aside.push((first, block.to_vec()))
+            aside.push((first, block.to_vec()));
         })
         .unwrap();
     assert_eq!(aside, blocks.range(..20).map(|(key, block)| (*key, block.clone())).collect::<Vec<_>>());

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         arguments.log.display()
     );
 
-    let packed = pack(fixes, usize::from(arguments.batch))?;
+    let packed = pack(&fixes, usize::from(arguments.batch))?;
     println!("{packed}");
     Ok(if packed.lossless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -52,7 +52,7 @@ struct Packed {
     lossless: bool,
 }
 
-fn pack(fixes: Vec<Fix>, batch: usize) -> anyhow::Result<Packed> {
+fn pack(fixes: &[Fix], batch: usize) -> anyhow::Result<Packed> {
     let mut packed = Packed { bytes: 0, fixes: fixes.len(), batch, lossless: true };
     let mut first = 0;
     for fixes in fixes.chunks(batch) {

@@ -104,7 +104,8 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// `scripts` are used up one a connection; afterwards the cloud is good.
     pub(crate) fn start(authority: &Authority, name: &str, scripts: &[Script]) -> Self {
-        let config = tls::link_server(authority.server(name), &[authority.certificate.clone()]).unwrap();
+        let config =
+            tls::link_server(authority.server(name), std::slice::from_ref(&authority.certificate)).unwrap();
         let crypto = quinn::crypto::rustls::QuicServerConfig::try_from(config).unwrap();
         let server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         let endpoint = Endpoint::server(server, (Ipv4Addr::LOCALHOST, 0).into()).unwrap();

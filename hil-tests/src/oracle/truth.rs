@@ -236,7 +236,7 @@ mod tests {
         let fix = &read(TWO.as_bytes())[0];
         let latitude = fix.latitude.unwrap();
         assert!((latitude.value - 3142.3215).abs() < 1e-9);
-        assert!(latitude.covers(3142.321_54) && !latitude.covers(3142.321_56));
+        assert!(latitude.covers(3_142.321_54) && !latitude.covers(3_142.321_56));
         assert!(fix.longitude.unwrap().value < 0.0);
         assert_eq!(fix.speed_knots, Digits::parse("0.58"));
         assert_eq!((fix.satellites, fix.quality), (Some(4), Some(1)));

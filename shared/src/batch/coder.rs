@@ -119,7 +119,7 @@ impl Encoder {
 
     fn split(&mut self, bit: bool, one: u16) {
         #[allow(clippy::cast_possible_truncation)] // below `range`
-        let bound = (u64::from(self.range) * u64::from(one) >> 16) as u32;
+        let bound = ((u64::from(self.range) * u64::from(one)) >> 16) as u32;
         if bit {
             self.range = bound;
         } else {
@@ -221,7 +221,7 @@ impl<'a> Decoder<'a> {
 
     fn split(&mut self, one: u16) -> bool {
         #[allow(clippy::cast_possible_truncation)] // below `range`
-        let bound = (u64::from(self.range) * u64::from(one) >> 16) as u32;
+        let bound = ((u64::from(self.range) * u64::from(one)) >> 16) as u32;
         let bit = self.code < bound;
         if bit {
             self.range = bound;

@@ -56,7 +56,7 @@ fn sine_of(turn: u16) -> i64 {
     let (index, part) = (usize::from(within >> 6), i64::from(within & 0x3F));
     let low = i64::from(SINE[index]);
     let high = i64::from(SINE[(index + 1).min(256)]);
-    let value = low + ((high - low) * part >> 6);
+    let value = low + (((high - low) * part) >> 6);
     if quarter & 2 == 2 { -value } else { value }
 }
 

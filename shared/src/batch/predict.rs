@@ -15,7 +15,7 @@ fn sane(value: i64) -> bool {
 /// The last value and a share (in 16ths) of the last step.
 #[must_use]
 pub(crate) fn damped(last: i64, step: i64, sixteenths: i64) -> i64 {
-    if sane(last) && sane(step) { last + (step * sixteenths >> 4) } else { last }
+    if sane(last) && sane(step) { last + ((step * sixteenths) >> 4) } else { last }
 }
 
 /// The shorter way from `from` to `to` on a circle of `full` units; both lie in `0..full`.
@@ -77,7 +77,7 @@ impl Reckoning {
         // 2^43 (speed) × 2^14 (time) × 2^48 (scales) × 2^20 (minutes in a mile) < 2^127
         let part = |sum: i64, rate: i128, mile: i64| {
             #[allow(clippy::cast_possible_truncation)] // below 2^53 after the shift
-            let units = (i128::from(sum) * ms * rate * i128::from(mile) >> (16 + 40 + 16)) as i64;
+            let units = ((i128::from(sum) * ms * rate * i128::from(mile)) >> (16 + 40 + 16)) as i64;
             units
         };
         (

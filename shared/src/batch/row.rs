@@ -85,7 +85,7 @@ impl Row {
     }
 
     #[must_use]
-    pub(crate) fn to_fix(&self, profile: &Profile) -> Fix {
+    pub(crate) fn to_fix(self, profile: &Profile) -> Fix {
         let decimal = |column: usize| match self.cells[column] {
             Cell::Null => None,
             Cell::Value(units) => Some(Decimal::new(units, profile[column])),

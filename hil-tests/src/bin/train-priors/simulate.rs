@@ -397,9 +397,9 @@ pub(crate) fn drive(seed: u64, fixes: usize) -> Vec<Fix> {
             }
         }
         time += receiver.interval_ms;
-        for axis in 0..2 {
-            offset[axis] =
-                receiver.position_drift[axis].step(dice, dt) * if motion.speed < 0.05 { 0.3 } else { 1.0 };
+        let wander = if motion.speed < 0.05 { 0.3 } else { 1.0 };
+        for (offset, drift) in offset.iter_mut().zip(&mut receiver.position_drift) {
+            *offset = drift.step(dice, dt) * wander;
         }
         let noise = [0, 1].map(|axis| receiver.velocity_noise[axis].step(dice, dt));
         let vertical = receiver.vertical.step(dice, dt);
