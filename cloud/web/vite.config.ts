@@ -4,6 +4,8 @@ import { defineConfig } from 'vite';
 /** Where `npm run dev` finds the API: the simulated fleet of `npm run fleet`, or a real avl-cloud. */
 const api = process.env.AVL_API ?? 'http://127.0.0.1:8090';
 
+const proxy = { '/api': { target: api, ws: true }, '/sign-in': { target: api }, '/healthz': { target: api } };
+
 export default defineConfig({
   plugins: [react()],
   publicDir: 'generated',
@@ -14,10 +16,6 @@ export default defineConfig({
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 1500,
   },
-  server: {
-    proxy: {
-      '/api': { target: api, ws: true },
-      '/sign-in': { target: api },
-    },
-  },
+  server: { proxy },
+  preview: { proxy },
 });
