@@ -111,6 +111,11 @@ fn open_lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
+/// Makes an empty file that only its owner can read, unless one is there: SQLite gives its side files the same mode.
+pub(crate) fn make_private_file(path: &Path) -> io::Result<()> {
+    OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(drop)
+}
+
 /// Runs `work` while no other process that uses the same lock file does.
 pub(crate) fn exclusively<T, E: From<io::Error>>(
     lock_file: &Path,

@@ -14,6 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::{Entry, Journal, JournalError, Kind, ReadLimit, Receipt, Record, Transport};
+use crate::data_dir::make_private_file;
 use crate::meters;
 
 const SCHEMA_VERSION: u32 = 1;
@@ -79,6 +80,7 @@ impl SqliteJournal {
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |error| OpenError::Sqlite { path: path.to_owned(), error };
         let io = |error| OpenError::Io { path: path.to_owned(), error };
+        make_private_file(path).map_err(io)?;
         let writer = Connection::open(path).map_err(failed)?;
         let version = prepare(&writer).map_err(failed)?;
         if version > SCHEMA_VERSION {

@@ -8,6 +8,7 @@ use avl_shared::link::{DeclareLost, Hello, LossReason, message};
 use avl_shared::sequence::{Epoch, RangeSet};
 use bytes::Bytes;
 use prost::Message;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::journal::sqlite::SqliteJournal;
@@ -111,6 +112,7 @@ async fn losses_and_hellos_reach_the_ledger() {
 struct Forgetful {
     inner: SqliteStore,
     lies: AtomicUsize,
+    lied: Arc<Notify>,
 }
 
 #[async_trait]
@@ -118,7 +120,11 @@ impl Store for Forgetful {
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         let committed = self.inner.commit(commit).await?;
         let lie = self.lies.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |lies| lies.checked_sub(1));
-        if lie.is_ok() { Err(StoreError::Unavailable("connection lost".to_owned())) } else { Ok(committed) }
+        if lie.is_err() {
+            return Ok(committed);
+        }
+        self.lied.notify_one();
+        Err(StoreError::Unavailable("connection lost".to_owned()))
     }
 
     async fn next_offset(&self) -> Result<u64, StoreError> {
@@ -164,18 +170,15 @@ impl Store for Forgetful {
 async fn a_commit_whose_answer_was_lost_counts_once_and_viewers_see_what_follows() {
     let world = World::new();
     world.append(batch(0, 10)).await;
-    let store = Forgetful { inner: world.store.clone(), lies: AtomicUsize::new(1) };
+    let lied = Arc::new(Notify::new());
+    let store = Forgetful { inner: world.store.clone(), lies: AtomicUsize::new(1), lied: Arc::clone(&lied) };
     let mut viewer = world.feed.subscribe();
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(world.processor(store).run(stopped));
+    lied.notified().await;
     world.append(batch(10, 10)).await;
-    // The update of the lost answer may be missed, the next is not.
-    loop {
-        let updates = viewer.recv().await.unwrap();
-        if updates[0].position.sequence == 19 {
-            break;
-        }
-    }
+    // The update of the lost answer is missed, the next is not.
+    assert_eq!(viewer.recv().await.unwrap()[0].position.sequence, 19);
     stop.send(true).unwrap();
     running.await.unwrap();
     assert_eq!(world.fixes().await, 20);

@@ -20,6 +20,8 @@ use avl_shared::sequence::{Epoch, RangeSet};
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
+use crate::data_dir::make_private_file;
+
 use super::{Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary};
 
 /// Readers at one time. More would only compete for the disk.
@@ -32,6 +34,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 pub enum SchemaError {
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    File(#[from] std::io::Error),
     #[error("its schema is number {found} and this release knows up to {known}: run the newer avl-cloud")]
     Newer { found: usize, known: usize },
     #[error("it does not exist: 'avl-cloud all' makes it at its first start; check --data-dir")]
@@ -51,6 +55,7 @@ pub struct OpenError {
 /// When the file cannot be opened, or was written by a newer release.
 pub fn open(path: &Path) -> Result<Connection, OpenError> {
     let opened = || -> Result<Connection, SchemaError> {
+        make_private_file(path)?;
         let mut connection = Connection::open(path)?;
         tune(&connection)?;
         migrations::migrate(&mut connection)?;
