@@ -2,7 +2,7 @@
 //! cloud confirms.
 //!
 //! What to send when is decided by [`lane`], a state machine without I/O; when to connect again by [`backoff`].
-//! [`session`] carries the decisions out on one connection, [`run`] makes connections one after the other. How bytes
+//! [`session`] carries the decisions out on one connection, [`mod@run`] makes connections one after the other. How bytes
 //! travel is behind [`Transport`]: QUIC today, MQTTS beside it later.
 //!
 //! Promises: nothing is forgotten but on `Ack` or `Welcome.durable`; nothing waits in memory but one batch and what
