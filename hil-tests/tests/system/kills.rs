@@ -26,7 +26,8 @@ fn dice(default: u64) -> StdRng {
 }
 
 /// Kills the gateway, winds the receiver back to what the buffer claims, and starts the gateway again.
-async fn kill_gateway(edge: &mut Edge, receiver: &VirtualReceiver, log: &Log) -> anyhow::Result<()> {
+/// Returns the claim, in GNSS time.
+async fn kill_gateway(edge: &mut Edge, receiver: &VirtualReceiver, log: &Log) -> anyhow::Result<Option<i64>> {
     edge.kill().await?;
     let killed = Instant::now();
     receiver.halt().await;
@@ -45,10 +46,10 @@ async fn kill_gateway(edge: &mut Edge, receiver: &VirtualReceiver, log: &Log) ->
     receiver.continue_after(claim).await?;
     edge.start()?;
     receiver.go().await;
-    Ok(())
+    Ok(claim)
 }
 
-/// A serial drive of about `seconds` of real time, in which gateway and cloud are killed again and again.
+/// A serial drive, in which gateway and cloud are killed again and again.
 async fn survives_kills(log: Log, acceleration: f64, seed: u64) -> anyhow::Result<()> {
     let Some(path) = log.path() else { return Ok(()) };
     let mut dice = dice(seed);
@@ -127,4 +128,31 @@ async fn replay_resumes(log: Log, speed: f64, seed: u64) -> anyhow::Result<()> {
 #[test]
 fn replay_resumes_exactly_where_it_was_killed() {
     play(replay_resumes(URBAN, 100.0, 44));
+}
+
+/// The other drives are so fast that a block of fixes is full, and written, before the durability period ends. This
+/// one is slow: only the period itself can have brought its fixes to the disk.
+#[test]
+fn a_kill_takes_no_more_than_the_durability_period() {
+    play(async {
+        let Some(path) = MOORED.path() else { return Ok(()) };
+        let mut dice = dice(45);
+        let stage = Stage::set("kills-durability", &path).await?;
+        let feed = Feed::log(Log::read(&path)?);
+        let receiver = VirtualReceiver::plug_in(feed, Pace::Accelerated(4.0), None)?;
+        let quic = stage.cloud.ports().quic.clone();
+        let mut edge = stage.gateway(&Source::virtual_serial(receiver.device()), &quic).await?;
+        edge.start()?;
+        let mut claimed = None;
+        for _ in 0..3 {
+            let goal = receiver.count() + dice.random_range(20..30);
+            while receiver.count() < goal {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let claim = kill_gateway(&mut edge, &receiver, &MOORED).await?;
+            anyhow::ensure!(claim > claimed, "the gateway claims {claim:?} after it had claimed {claimed:?}");
+            claimed = claim;
+        }
+        Ok(())
+    });
 }
