@@ -183,3 +183,75 @@ fn reason_name(reason: LossReason) -> &'static str {
         LossReason::Rejected => "rejected",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use avl_shared::batch::{Batch, encode};
+    use avl_shared::link::{DeclareLost, message};
+    use avl_shared::sequence::Epoch;
+    use bytes::Bytes;
+    use prost::Message;
+
+    use crate::journal::sqlite::SqliteJournal;
+    use crate::journal::{Kind, Record, Transport};
+    use crate::live::LiveFeed;
+    use crate::process::Processor;
+    use crate::store::Commit;
+    use crate::store::conformance::{fix, one_batch, van};
+    use crate::store::sqlite::SqliteStore;
+    use std::sync::Arc;
+
+    const EPOCH: Epoch = Epoch(7);
+
+    fn open(temp: &tempfile::TempDir) -> (Arc<SqliteJournal>, Arc<SqliteStore>) {
+        let journal = SqliteJournal::open(&temp.path().join("journal.sqlite")).unwrap();
+        let store = SqliteStore::open(&temp.path().join("store.sqlite")).unwrap();
+        (Arc::new(journal), Arc::new(store))
+    }
+
+    async fn append(journal: &SqliteJournal, kind: Kind, value: impl Into<Bytes>) {
+        let value = value.into();
+        let record = Record { vehicle: van(), kind, transport: Transport::Quic, received_at: 0, value };
+        journal.append(record).await.unwrap().await.unwrap();
+    }
+
+    fn batch(first: u64, count: u64) -> Vec<u8> {
+        let fixes = (first..first + count).map(fix).collect();
+        encode(&Batch { epoch: EPOCH, first, boot_id: None, fixes }).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_the_journal_holds_counts_before_and_after_it_is_processed() {
+        let temp = tempfile::tempdir().unwrap();
+        let (journal, store) = open(&temp);
+        append(&journal, Kind::Batch, batch(0, 10)).await;
+        append(&journal, Kind::Batch, batch(30, 10)).await;
+        append(&journal, Kind::Batch, &b"poison"[..]).await;
+        let ranges = vec![message::Range { first: 5, last: 14 }];
+        let lost = DeclareLost { epoch: EPOCH.0, ranges, reason: LossReason::BufferFull.into() };
+        append(&journal, Kind::Lost, lost.encode_to_vec()).await;
+        let before = audit(&van(), &*journal, &*store).await.unwrap();
+        Processor::new(journal.clone(), store.clone(), LiveFeed::default()).catch_up().await.unwrap();
+        let after = audit(&van(), &*journal, &*store).await.unwrap();
+        assert_eq!(serde_json::to_string(&before).unwrap(), serde_json::to_string(&after).unwrap());
+        assert!(!after.complete);
+        assert_eq!((after.received, after.missing, after.lost), (20, 15, 5));
+        assert_eq!(after.epochs[0].missing, [[15, 29]]);
+        assert_eq!((after.epochs[0].lost[0].first, after.epochs[0].lost[0].last), (10, 14));
+    }
+
+    #[tokio::test]
+    async fn a_vehicle_alone_is_enough_where_only_one_fleet_has_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (journal, store) = open(&temp);
+        store.commit(one_batch(0, 1, 0)).await.unwrap();
+        assert_eq!(find(&van().vehicle, &*store).await.unwrap(), van());
+        let other: VehicleKey = "other/van-1".parse().unwrap();
+        let known = Change::Known { vehicle: other, epoch: EPOCH, next_sequence: 1 };
+        store.commit(Commit { changes: vec![known], next_offset: 0 }).await.unwrap();
+        assert!(matches!(find(&van().vehicle, &*store).await, Err(AuditError::Ambiguous { .. })));
+        let nobody: VehicleKey = "demo/nobody".parse().unwrap();
+        assert!(matches!(audit(&nobody, &*journal, &*store).await, Err(AuditError::Unknown(_))));
+    }
+}

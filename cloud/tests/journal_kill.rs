@@ -4,6 +4,9 @@
 //! moment that differs from round to round, and opens what is left. The journal is used over again: recovery of a
 //! recovered journal is the usual case.
 
+// A test program without the harness: clippy grants the licence to `#[test]` functions only.
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};

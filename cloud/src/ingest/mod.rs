@@ -11,6 +11,7 @@ mod admission;
 mod close;
 mod endpoint;
 mod framing;
+mod greeting;
 mod registry;
 mod server;
 mod session;

@@ -8,11 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use avl_shared::batch;
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::{
-    Ack, DeclareLost, Draining, Hello, PROTOCOL, Reject, ToVehicle, Welcome, frame_message,
-    ranges_from_message, ranges_to_message, to_cloud, to_vehicle,
+    Ack, DeclareLost, Draining, Hello, Reject, ToVehicle, frame_message, ranges_from_message,
+    ranges_to_message, to_cloud, to_vehicle,
 };
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use bytes::Bytes;
@@ -20,14 +19,14 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, StreamExt};
 use prost::Message;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
-use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::acks::AckPolicy;
 use super::close::CloseReason;
 use super::framing::{Control, FrameReader, Lane, ReadFailure};
-use super::registry::Registry;
+use super::greeting::{Heard, MAX_RANGES, agent, hear, identify, welcome};
+use super::registry::{Registered, Registry};
 use super::settings::IngestSettings;
 use super::verify::{Verified, verify};
 use crate::journal::{Journal, JournalError, Kind, Record, Transport};
@@ -36,8 +35,6 @@ use crate::store::{MAX_SEQUENCE, Store};
 use crate::time::now_utc;
 
 const MAX_PENDING: usize = 64;
-/// A range costs up to 22 bytes and a message may have 64 KiB. What is left out is sent again and dropped again.
-const MAX_RANGES: usize = 2_500;
 /// A vehicle that takes longer to make room for an acknowledgement is gone or hostile.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -50,9 +47,9 @@ pub(super) struct Context {
     pub(super) settings: IngestSettings,
 }
 
-/// How a session ends when nobody is at fault on this side.
+/// How a session ends.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// The vehicle closed, or its connection is lost.
     Gone,
     Close(CloseReason),
@@ -85,7 +82,7 @@ pub(super) async fn serve(connection: Connection, context: &Context, stop: watch
         Ok(vehicle) => vehicle,
         Err(reason) => return close(&connection, None, &reason),
     };
-    let end = match greet(&connection, &vehicle, context).await {
+    let end = match begin(&connection, &vehicle, context).await {
         Ok((session, _registered)) => session.run(stop).await,
         Err(end) => end,
     };
@@ -114,40 +111,16 @@ fn close(connection: &Connection, vehicle: Option<&VehicleKey>, reason: &CloseRe
     reason.close(connection);
 }
 
-fn identify(connection: &Connection) -> Result<VehicleKey, CloseReason> {
-    let chain = connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let leaf = chain.as_ref().and_then(|chain| chain.first());
-    let leaf =
-        leaf.ok_or_else(|| CloseReason::Identity("no client certificate: enrol the vehicle".to_owned()))?;
-    VehicleKey::from_certificate(leaf).map_err(|error| CloseReason::Identity(error.to_string()))
-}
-
-async fn greet<'a>(
+/// From the hello to the welcome.
+async fn begin<'a>(
     connection: &Connection,
     vehicle: &VehicleKey,
     context: &'a Context,
-) -> Result<(Session<'a>, super::registry::Registered), End> {
+) -> Result<(Session<'a>, Registered), End> {
     let settings = &context.settings;
-    let heard = async {
-        let (send, receive) = connection.accept_bi().await.map_err(|_| End::Gone)?;
-        let mut control =
-            FrameReader::<Control>::new(receive, Arc::clone(&context.memory), settings.frame_timeout);
-        match control.next().await? {
-            Some((message, _)) => Ok((send, control, message.message)),
-            None => Err(End::Close(CloseReason::Truncated)),
-        }
-    };
-    let (send, control, message) =
-        timeout(settings.hello_timeout, heard).await.map_err(|_| CloseReason::NoHello)??;
-    let Some(to_cloud::Message::Hello(hello)) = message else { return Err(CloseReason::NoHello.into()) };
-    if hello.protocol != PROTOCOL {
-        return Err(CloseReason::Protocol(hello.protocol).into());
-    }
-    if hello.next_sequence > MAX_SEQUENCE {
-        return Err(CloseReason::SequenceOverflow.into());
-    }
+    let memory = Arc::clone(&context.memory);
+    let heard = timeout(settings.hello_timeout, hear(connection, memory, settings.frame_timeout)).await;
+    let Heard { send, control, hello } = heard.map_err(|_| CloseReason::NoHello)??;
     let registered = context.registry.enter(vehicle, connection);
     let epoch = Epoch(hello.epoch);
     let ledgers = context.store.ledgers(vehicle).await.map_err(|error| {
@@ -158,7 +131,7 @@ async fn greet<'a>(
     let (received, known) =
         ledger.map_or((RangeSet::new(), 0), |ledger| (ledger.received, ledger.next_sequence));
     tracing::info!(
-        %vehicle, %epoch, next = hello.next_sequence, held = hello.held.len(), agent = agent(&hello),
+        %vehicle, %epoch, next = hello.next_sequence, agent = agent(&hello),
         address = %connection.remote_address(), "vehicle connected"
     );
     let mut session = Session {
@@ -175,28 +148,8 @@ async fn greet<'a>(
     if hello.next_sequence > known {
         session.know(&hello).await?;
     }
-    let welcome = Welcome {
-        protocol: PROTOCOL,
-        durable: welcome_ranges(&received, &hello),
-        server_time_ms: now_utc(),
-        max_batch_bytes: u32::try_from(batch::MAX_BYTES).unwrap_or(u32::MAX),
-    };
-    session.say(to_vehicle::Message::Welcome(welcome)).await?;
+    session.say(to_vehicle::Message::Welcome(welcome(&received, &hello, now_utc()))).await?;
     Ok((session, registered))
-}
-
-/// What the vehicle may forget. Ranges below everything that it holds would only cost bytes.
-fn welcome_ranges(received: &RangeSet, hello: &Hello) -> Vec<avl_shared::link::message::Range> {
-    let oldest_held = hello.held.iter().map(|range| range.first).min().unwrap_or(0);
-    let mut ranges = ranges_to_message(received);
-    ranges.retain(|range| range.last >= oldest_held);
-    ranges.truncate(MAX_RANGES);
-    ranges
-}
-
-/// For the log: what a vehicle says of itself has no limit and may hold anything.
-fn agent(hello: &Hello) -> String {
-    hello.agent_version.chars().take(40).filter(|c| !c.is_control()).collect()
 }
 
 /// Something that was handed to the journal, or a question that waits for all before it.
