@@ -36,7 +36,7 @@ fn the_demo_runs_recovers_and_stops_cleanly() {
         assert!(status.success(), "{status}\n{said}");
         assert!(killed, "the demo did not say how to kill the gateway");
         for expected in
-            ["/sign-in?code=", "avl-edge was killed; starting it again", "6 of 6 vehicles complete"]
+            ["/sign-in?code=", "avl-edge was killed; started it again", "6 of 6 vehicles complete"]
         {
             assert!(said.contains(expected), "no {expected:?} in\n{said}");
         }

@@ -39,6 +39,11 @@ impl Show {
         println!("{clear}demo: {text}");
     }
 
+    pub(crate) fn revived(&self, name: &str, pid: Option<u32>) {
+        let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        self.step(&format!("{name} was killed; started it again{pid}, as systemd would"));
+    }
+
     /// A line that the next one replaces.
     pub(crate) fn progress(&mut self, text: &str) {
         if self.terminal {

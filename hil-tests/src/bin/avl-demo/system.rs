@@ -115,12 +115,12 @@ impl System {
 
     async fn revive(&mut self, fallen: &mut Fallen, show: &mut Show) -> anyhow::Result<()> {
         if self.edge.fallen().is_some() && due(&mut fallen.edge) {
-            show.step("avl-edge was killed; starting it again, as systemd would");
             self.edge.start()?;
+            show.revived("avl-edge", self.edge.pid());
         }
         if self.cloud.fallen().is_some() && due(&mut fallen.cloud) {
-            show.step("avl-cloud was killed; starting it again, as systemd would");
             self.cloud.resume().await?;
+            show.revived("avl-cloud", self.cloud.pid());
         }
         Ok(())
     }
