@@ -154,7 +154,7 @@ fn report(vehicle: &VehicleKey, ledgers: &[EpochLedger]) -> Report {
         for &(declared, reason) in &ledger.lost {
             for part in ledger.received.missing_within(declared).ranges() {
                 report.lost = report.lost.saturating_add(part.count());
-                lost.push(Lost { first: part.first(), last: part.last(), reason: reason_name(reason) });
+                lost.push(Lost { first: part.first(), last: part.last(), reason: reason.name() });
             }
         }
         report.received = report.received.saturating_add(ledger.received.count());
@@ -173,15 +173,6 @@ fn report(vehicle: &VehicleKey, ledgers: &[EpochLedger]) -> Report {
 
 fn pairs(set: &RangeSet) -> Vec<Pair> {
     set.ranges().iter().map(|range| [range.first(), range.last()]).collect()
-}
-
-fn reason_name(reason: LossReason) -> &'static str {
-    match reason {
-        LossReason::Unspecified => "unspecified",
-        LossReason::BufferFull => "buffer_full",
-        LossReason::Corruption => "corruption",
-        LossReason::Rejected => "rejected",
-    }
 }
 
 #[cfg(test)]

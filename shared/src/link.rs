@@ -20,6 +20,19 @@ pub use message::{
     Ack, DeclareLost, Draining, Hello, LossReason, Reject, ToCloud, ToVehicle, Welcome, to_cloud, to_vehicle,
 };
 
+impl LossReason {
+    /// The name used in JSON and on screens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::BufferFull => "buffer_full",
+            Self::Corruption => "corruption",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 /// Application protocol of the QUIC link (RFC 7301 name).
 pub const ALPN: &[u8] = b"avl/1";
 pub const PROTOCOL: u32 = 1;

@@ -173,12 +173,6 @@ impl From<&Account> for EpochCompleteness {
 
 impl From<&(SequenceRange, LossReason)> for LostRange {
     fn from((range, reason): &(SequenceRange, LossReason)) -> Self {
-        let reason = match reason {
-            LossReason::BufferFull => "buffer_full",
-            LossReason::Corruption => "corruption",
-            LossReason::Rejected => "rejected",
-            LossReason::Unspecified => "unspecified",
-        };
-        Self { first: range.first(), last: range.last(), reason }
+        Self { first: range.first(), last: range.last(), reason: reason.name() }
     }
 }
