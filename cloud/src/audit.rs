@@ -3,7 +3,6 @@
 //! What the journal holds counts as received, processed or not: it is durable, and it will be a row.
 
 use avl_shared::identity::{VehicleId, VehicleKey};
-use avl_shared::link::LossReason;
 use avl_shared::sequence::{RangeSet, SequenceRange};
 use serde::Serialize;
 
@@ -179,7 +178,7 @@ fn pairs(set: &RangeSet) -> Vec<Pair> {
 mod tests {
     use super::*;
     use avl_shared::batch::{Batch, encode};
-    use avl_shared::link::{DeclareLost, message};
+    use avl_shared::link::{DeclareLost, LossReason, message};
     use avl_shared::sequence::Epoch;
     use bytes::Bytes;
     use prost::Message;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::journal::{Journal, ReadLimit};
 use crate::live::{LiveFeed, LiveUpdate};
 use crate::meters;
-use crate::store::{Commit, Store};
+use crate::store::{Commit, Store, StoreError};
 
 pub use plan::{Plan, Refusal, changes_of, plan};
 
@@ -26,6 +26,18 @@ const MAX_FIXES: usize = 20_000;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "the store has processed the journal up to entry {processed}, but the journal ends at {end}: it was deleted, or \
+         restored from an older backup. Put the newer journal.sqlite back, or move store.sqlite away so that it is \
+         derived again (enrolment tokens that were not used yet go with it)"
+    )]
+    JournalBehind { processed: u64, end: u64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 pub struct Processor {
     journal: Arc<dyn Journal>,
     store: Arc<dyn Store>,
@@ -36,6 +48,16 @@ impl Processor {
     #[must_use]
     pub fn new(journal: Arc<dyn Journal>, store: Arc<dyn Store>, feed: LiveFeed) -> Self {
         Self { journal, store, feed }
+    }
+
+    /// Refuses a journal that ends before what the store has processed: its next entries would get offsets that the
+    /// store takes for done, and would never become rows. Call it before anything is appended.
+    ///
+    /// # Errors
+    /// [`StartError`] says what happened and what to do.
+    pub async fn check_start(&self) -> Result<(), StartError> {
+        let (processed, end) = (self.store.next_offset().await?, *self.journal.end().borrow());
+        if processed > end { Err(StartError::JournalBehind { processed, end }) } else { Ok(()) }
     }
 
     /// Follows the journal until `stop` becomes true; the transaction at work is finished first.

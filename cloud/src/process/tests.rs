@@ -15,7 +15,7 @@ use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Entry, Kind, Record, Transport};
 use crate::store::conformance::{fix, van};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Committed, EpochLedger, Position, PositionQuery, StoreError, VehicleSummary};
+use crate::store::{Committed, EpochLedger, Position, PositionQuery, VehicleSummary};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -182,4 +182,23 @@ async fn a_commit_whose_answer_was_lost_counts_once_and_viewers_see_what_follows
     stop.send(true).unwrap();
     running.await.unwrap();
     assert_eq!(world.fixes().await, 20);
+}
+
+#[tokio::test]
+async fn a_journal_that_ends_before_what_was_processed_is_refused_before_it_grows() {
+    let old = World::new();
+    for n in 0..3 {
+        old.append(batch(n * 10, 10)).await;
+    }
+    old.processor(old.store.clone()).catch_up().await.unwrap();
+    old.processor(old.store.clone()).check_start().await.unwrap();
+
+    let restored = World::new();
+    restored.append(batch(0, 10)).await;
+    let error = restored.processor(old.store.clone()).check_start().await.unwrap_err();
+    assert!(matches!(error, StartError::JournalBehind { processed: 3, end: 1 }), "{error}");
+
+    restored.processor(restored.store.clone()).check_start().await.unwrap();
+    restored.processor(restored.store.clone()).catch_up().await.unwrap();
+    assert_eq!(restored.fixes().await, 10, "a store that starts empty is derived again");
 }

@@ -80,6 +80,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
     let mut parts = Parts::default();
     let processor = Processor::new(Arc::clone(&journal), Arc::clone(&store), feed);
+    processor.check_start().await?;
     parts.start(Stage::Process, "processor", |stop| processor.run(stop));
     let ingest = Ingest::new(quic.clone(), journal, store, config.ingest.clone());
     parts.start(Stage::Intake, "ingest", |stop| ingest.run(stop));
