@@ -34,7 +34,7 @@ test: ## All that CI runs: format, lints, unit, property and system tests, docs,
 	@$(MAKE) --no-print-directory lint web
 	@$(step) "web unit tests" $(node) npm --prefix cloud/web test
 	@$(step) "programs" cargo build --workspace --bins
-	@$(step) "unit, property and system tests" $(node) cargo test --workspace
+	@$(step) "unit, property and system tests" $(node) cargo test --workspace --no-fail-fast
 	@$(step) "docs" env RUSTDOCFLAGS="$(DOCS)" cargo doc --workspace --no-deps --document-private-items --quiet
 	@$(step) "licences and bans" ./scripts/deny.sh
 	@echo "all good; logs and pictures are in artifacts/"

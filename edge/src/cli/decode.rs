@@ -120,7 +120,7 @@ mod tests {
     const LOG: &str = "\
         $GNRMC,021417.00,A,3725.58362,N,12205.61915,W,0.028,65.13,070220,13.06,E,F,V*4A\n\
         $GNGGA,021417.00,3725.58362,N,12205.61915,W,5,12,0.76,4.4,M,-30.0,M,0.0,2000*52\n\
-        $GPGGA,,,,,,0,00,99.99,,,,,,*48\n";
+        $GNGGA,,,,,,0,00,99.99,,,,,,*56\n";
 
     #[test]
     fn a_fix_is_one_object_with_every_field() {
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_summary_counts_what_was_read() {
-        let (_, counts) = lines(&format!("{LOG}$GPRMC,1*00\n$GPTXT,x*15\n$GPRMB,A*36\n"));
+        let (_, counts) = lines(&format!("{LOG}$GPRMC,1*00\n$GPTXT,x*15\n$GPRMB,A*27\n"));
         let text = summary(&counts);
         assert!(text.starts_with("sentences=4 bad_checksums=2 unknown=1 fixes=2"), "{text}");
     }
