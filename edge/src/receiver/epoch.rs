@@ -217,8 +217,11 @@ impl Open {
     fn takes(&self, report: &Report) -> bool {
         match (self.time, report.time.value()) {
             (Some(time), Some(printed)) => time == printed,
+            (None, None) => !self.has_seen(report),
             (None, Some(_)) if self.delivered => false,
-            _ => !self.has_seen(report),
+            // Only one of them knows the time, so the receiver has just lost it or got it back. Many change the talker
+            // then (GN to GP): told apart by talkers, a loss would vanish in the epoch beside it.
+            _ => index(report.kind).is_none_or(|kind| self.counts[kind] == 0),
         }
     }
 

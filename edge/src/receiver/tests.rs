@@ -167,6 +167,22 @@ fn a_receiver_that_knows_nothing_yet_gives_one_empty_fix_a_cycle() {
 }
 
 #[test]
+fn a_receiver_that_changes_its_talker_as_it_loses_the_fix_still_reports_the_loss() {
+    let combined = |body: &str| body.replacen("GP", "GN", 1);
+    let got = fixes(&[
+        &combined(RMC),
+        &combined(GGA),
+        "GPRMC,,V,,,,,,,,,,N",
+        "GPGGA,,,,,,0,00,99.99,,,,,,",
+        &combined(NEXT_RMC),
+        &combined(NEXT_GGA),
+    ]);
+    assert_eq!(times(&got), [Some(0), None, Some(1000)]);
+    assert_eq!(got[1].quality, Quality::NoFix);
+    assert_eq!(places(&got)[1], None);
+}
+
+#[test]
 fn a_sentence_without_time_joins_the_epoch_that_has_one() {
     let all = fixes(&[RMC, "GPGLL,,,,,,V,N", NEXT_RMC, "GPGLL,,,,,,V,N"]);
     assert_eq!(times(&all), [Some(0), Some(1000)]);
