@@ -86,7 +86,7 @@ fn vehicles_move_on_the_live_map() {
             format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{said}");
         std::fs::write(scene.log("browser.log"), &said)?;
-        assert!(output.status.success(), "{said}");
+        assert!(output.status.success(), "{said}(if the page is older than its sources: make web)");
         let size = std::fs::metadata(&picture)?.len();
         assert!(size > 10_000, "a picture of {size} bytes shows nothing");
 
