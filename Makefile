@@ -50,8 +50,8 @@ web: ## The page, built into cloud/web/dist (nothing to do when its sources have
 
 bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "what a build needs" ./scripts/setup.sh build
-	@$(step) "criterion benches (optimised; the first build takes many minutes)" cargo bench --workspace
-	@$(step) "optimised programs" cargo build --workspace --release --bins
+	@$(step) "criterion benches (optimised; the first build takes many minutes)" cargo bench --workspace --bench '*'
+	@$(step) "optimised programs" cargo build --workspace --release --bin avl-edge --bin avl-bench-report
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --out artifacts/bench.md
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there
