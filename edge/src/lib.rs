@@ -6,6 +6,7 @@ pub mod buffer;
 pub mod config;
 pub mod enrol;
 mod fix_json;
+pub mod health;
 pub mod identity;
 pub mod receiver;
 pub mod run;

@@ -53,6 +53,7 @@ impl Scene {
             settings(ack_timeout),
             Agent { boot_id: 1 },
             finishing,
+            avl_edge::health::View::default(),
         );
         timeout(PATIENCE, running).await.expect("the uplink hangs").unwrap();
     }
@@ -96,8 +97,14 @@ async fn fixes_that_come_while_connected_are_sent_and_the_link_stays() {
         }
         finish.send_replace(true);
     };
-    let running =
-        uplink::run(transport, &scene.gateway.buffer, settings(PATIENCE), Agent { boot_id: 1 }, finishing);
+    let running = uplink::run(
+        transport,
+        &scene.gateway.buffer,
+        settings(PATIENCE),
+        Agent { boot_id: 1 },
+        finishing,
+        avl_edge::health::View::default(),
+    );
     let (run, ()) =
         timeout(PATIENCE, async { tokio::join!(running, feeding) }).await.expect("the uplink hangs");
     run.unwrap();
@@ -157,8 +164,14 @@ async fn a_draining_cloud_is_left_within_the_time_it_gives() {
         }
         finish.send_replace(true);
     };
-    let running =
-        uplink::run(transport, &scene.gateway.buffer, settings(PATIENCE), Agent { boot_id: 1 }, finishing);
+    let running = uplink::run(
+        transport,
+        &scene.gateway.buffer,
+        settings(PATIENCE),
+        Agent { boot_id: 1 },
+        finishing,
+        avl_edge::health::View::default(),
+    );
     let (run, ()) =
         timeout(PATIENCE, async { tokio::join!(running, waiting) }).await.expect("the uplink hangs");
     run.unwrap();

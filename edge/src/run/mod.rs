@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::buffer::{self, Attic, Buffer};
 use crate::config::Config;
+use crate::health::Board;
 use crate::identity::{self, Identity};
 use crate::receiver::Counts;
 use crate::source::{self, ReplayCursor};
@@ -53,7 +54,7 @@ pub async fn run(config: Config, once: bool) -> anyhow::Result<()> {
         vehicle = %identity.vehicle, epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
         version = env!("CARGO_PKG_VERSION"), "agent started"
     );
-    let outcome = drive(config, once, &identity, &buffer, resume).await;
+    let outcome = drive(config, once, &identity, &buffer, resume, &Board::default()).await;
     drop(buffer);
     // Closing the store takes its time and nothing else is left to do.
     thread.join();
@@ -66,6 +67,7 @@ async fn drive(
     identity: &Identity,
     buffer: &Buffer,
     resume: Option<ReplayCursor>,
+    board: &Board,
 ) -> anyhow::Result<()> {
     let boot = Boot::read();
     let transport = QuicTransport::new(&config.uplink, identity)
@@ -87,7 +89,7 @@ async fn drive(
     let reading = async {
         // Dropping the source closes the channel, and the recorder writes what it still has.
         let read = tokio::select! {
-            read = source::run(config.source, resume, fixes) => Some(read),
+            read = source::run(config.source, resume, fixes, board.receiver.clone()) => Some(read),
             _ = stopped => None,
         };
         read.transpose()
@@ -104,7 +106,8 @@ async fn drive(
         }
         Ok(())
     };
-    let sending = uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, finishing);
+    let sending =
+        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, finishing, board.link.clone());
     let mut signals = Signals::listen()?;
     let mut stop = Some(stop);
     tokio::pin!(intake, sending);

@@ -12,13 +12,16 @@ mod config;
 mod cursor;
 mod replay;
 mod serial;
+mod view;
 
 pub use config::{ConfigError, Kind, SourceConfig};
 pub use cursor::{CursorError, ReplayCursor};
+pub use view::{ReceiverView, SourceState};
 
 use avl_shared::fix::Fix;
 use tokio::sync::mpsc;
 
+use crate::health::View;
 use crate::receiver::Counts;
 
 /// A fix, and where to take up the replay that it came from.
@@ -49,10 +52,12 @@ pub async fn run(
     config: SourceConfig,
     resume: Option<ReplayCursor>,
     fixes: mpsc::Sender<Observed>,
+    view: View<ReceiverView>,
 ) -> Result<Counts, SourceError> {
     config.validate()?;
+    view.update(|view| view.from = config.path.display().to_string());
     match config.kind {
-        Kind::Replay => replay::run(config, resume, fixes).await,
-        Kind::Serial => serial::run(config, fixes).await,
+        Kind::Replay => replay::run(config, resume, fixes, &view).await,
+        Kind::Serial => serial::run(config, fixes, &view).await,
     }
 }

@@ -16,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::cursor::FileHead;
-use super::{Observed, ReplayCursor, SourceConfig, SourceError};
+use super::{Observed, ReceiverView, ReplayCursor, SourceConfig, SourceError, SourceState};
+use crate::health::View;
 use crate::receiver::{Counts, Observation, Receiver};
 
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -35,6 +36,7 @@ pub(super) async fn run(
     config: SourceConfig,
     resume: Option<ReplayCursor>,
     fixes: mpsc::Sender<Observed>,
+    view: &View<ReceiverView>,
 ) -> Result<Counts, SourceError> {
     let failed = |error: io::Error| read_error(&config.path, error);
     let path = config.path.clone();
@@ -43,6 +45,7 @@ pub(super) async fn run(
         opened.unwrap_or_else(|stopped| Err(io::Error::other(stopped))).map_err(failed)?;
 
     let mut chunks = read_ahead(input).map_err(failed)?;
+    view.update(|view| view.state = SourceState::Reading);
     let mut pace = Pace::new(config.speed);
     let mut over = false;
     while !over {
@@ -69,7 +72,9 @@ pub(super) async fn run(
             }
         }
     }
-    Ok(receiver.counts())
+    let counts = receiver.counts();
+    view.update(|view| (view.state, view.counts) = (SourceState::Over, counts));
+    Ok(counts)
 }
 
 struct Opened {

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::{ErrorKind, SerialPortBuilderExt};
 
-use super::{Observed, SourceConfig, SourceError};
+use super::{Observed, ReceiverView, SourceConfig, SourceError, SourceState};
+use crate::health::View;
 use crate::receiver::{Counts, Receiver};
 
 /// Silence within an epoch is at most what a receiver needs to compute between two sentences (200 ms were seen); half
@@ -54,7 +55,11 @@ enum Ended {
     Unplugged(String),
 }
 
-pub(super) async fn run(config: SourceConfig, fixes: mpsc::Sender<Observed>) -> Result<Counts, SourceError> {
+pub(super) async fn run(
+    config: SourceConfig,
+    fixes: mpsc::Sender<Observed>,
+    view: &View<ReceiverView>,
+) -> Result<Counts, SourceError> {
     let mut receiver = Receiver::live();
     let started = Instant::now();
     let (mut pause, mut said) = (FIRST_PAUSE, None);
@@ -63,16 +68,19 @@ pub(super) async fn run(config: SourceConfig, fixes: mpsc::Sender<Observed>) -> 
             Ok(mut port) => {
                 tracing::info!(device = %config.path.display(), baud = config.baud, "listening to the receiver");
                 (pause, said) = (FIRST_PAUSE, None);
+                view.update(|view| (view.state, view.baud) = (SourceState::Reading, Some(config.baud)));
                 let ended = listen(&mut port, &mut receiver, &fixes, started).await;
                 thread::spawn(move || drop(port));
                 match ended {
                     Ended::ConsumerGone => return Ok(receiver.counts()),
                     Ended::Unplugged(cause) => {
+                        view.update(|view| view.state = SourceState::Absent { cause: cause.clone() });
                         tracing::warn!(device = %config.path.display(), cause, "the receiver is gone: waiting for it");
                     }
                 }
             }
             Err(error) if said.as_ref() != Some(&error) => {
+                view.update(|view| view.state = SourceState::Absent { cause: error.to_string() });
                 tracing::warn!("{error}; trying again");
                 said = Some(error);
             }

@@ -15,8 +15,10 @@ pub mod quic;
 mod repeated;
 mod run;
 mod session;
+mod view;
 
 pub use run::{Agent, UplinkSettings, run};
+pub use view::{LinkState, LinkView};
 
 use std::future::Future;
 

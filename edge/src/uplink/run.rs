@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use avl_shared::link::{Hello, PROTOCOL, ranges_from_message, ranges_to_message};
+use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -10,8 +11,9 @@ use super::backoff::Backoff;
 use super::lane::LanePolicy;
 use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
-use super::{Link, Transport};
+use super::{Link, LinkState, LinkView, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
+use crate::health::View;
 
 /// The version of the wire batch that this agent writes.
 const BATCH_VERSION: u32 = 1;
@@ -45,19 +47,30 @@ pub async fn run<T: Transport>(
     settings: UplinkSettings,
     agent: Agent,
     mut finish: watch::Receiver<bool>,
+    view: View<LinkView>,
 ) -> Result<(), BufferError> {
+    let show = |state, trouble: Option<&String>| {
+        view.update(|view| {
+            view.since_ms = (view.state != state).then(|| Utc::now().timestamp_millis()).or(view.since_ms);
+            view.state = state;
+            view.trouble = trouble.cloned();
+        });
+    };
     let mut backoff = Backoff::new(settings.reconnect_max);
     let mut failures = Repeated::default();
     loop {
         if *finish.borrow() && nothing_to_send(&buffer.status().borrow()) {
             return Ok(());
         }
+        show(LinkState::Connecting, view.read().trouble.as_ref());
         let hello = hello(&buffer.status().borrow(), agent);
         let trouble = match transport.connect(hello).await {
             Err(error) => error.to_string(),
             Ok(link) => {
                 let since = Instant::now();
                 failures.clear();
+                show(LinkState::Connected, None);
+                view.update(|view| view.connections += 1);
                 forget_durable(&link, buffer).await?;
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "connected");
@@ -70,6 +83,7 @@ pub async fn run<T: Transport>(
                     SessionEnd::Drained => "the cloud is draining".to_owned(),
                     SessionEnd::Lapsed => {
                         tracing::info!("connection lapsed: nothing to send");
+                        show(LinkState::Idle, None);
                         wait_for_demand(buffer, &mut finish, settings.lane.ack_interval).await?;
                         continue;
                     }
@@ -80,6 +94,7 @@ pub async fn run<T: Transport>(
                 }
             }
         };
+        show(LinkState::Idle, Some(&trouble));
         let wait = backoff.next_wait(&mut rand::rng());
         if let Some(repeats) = failures.admit(&trouble, Instant::now()) {
             tracing::warn!(repeats, next_attempt = ?wait, "{trouble}");

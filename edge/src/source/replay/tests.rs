@@ -31,7 +31,7 @@ fn config(path: &Path, speed: f64) -> SourceConfig {
 /// Replays to the end, or until `limit` fixes were taken.
 async fn replay(path: &Path, resume: Option<ReplayCursor>, limit: usize) -> Vec<Observed> {
     let (sender, mut queue) = mpsc::channel(1);
-    let running = tokio::spawn(run(config(path, 0.0), resume, sender));
+    let running = tokio::spawn(run(config(path, 0.0), resume, sender, View::default()));
     let mut all = Vec::new();
     while all.len() < limit {
         match queue.recv().await {
@@ -88,7 +88,7 @@ async fn an_empty_log_ends_at_once_and_a_missing_one_names_itself() {
     assert!(replay(file("").path(), None, 1).await.is_empty());
     let (sender, _queue) = mpsc::channel(1);
     let missing = config(Path::new("/no/such/drive.nmea"), 0.0);
-    let error = run(missing, None, sender).await.unwrap_err().to_string();
+    let error = run(missing, None, sender, View::default()).await.unwrap_err().to_string();
     assert!(error.contains("/no/such/drive.nmea") && error.contains("source.path"), "{error}");
 }
 
