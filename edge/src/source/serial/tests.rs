@@ -100,7 +100,8 @@ async fn a_pseudo_terminal_is_read_and_read_again_after_it_was_unplugged() {
     let (mut line, path) = terminal();
     std::os::unix::fs::symlink(path, &device).unwrap();
     let (sender, mut queue) = mpsc::channel(4);
-    let running = tokio::spawn(run(config(device.clone()), sender));
+    let config = config(device.clone());
+    let running = tokio::spawn(async move { run(config, sender, &View::default()).await });
     Write::write_all(&mut line, format!("{}{}", rmc(1), gga(1)).as_bytes()).unwrap();
     assert_eq!(seconds(&mut queue, 1).await, [1]);
 
