@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use avl_edge::uplink::lane::LanePolicy;
 use avl_edge::uplink::quic::QuicTransport;
-use avl_edge::uplink::{self, Agent, ConnectError, Transport, UplinkSettings};
+use avl_edge::uplink::{self, Agent, ConnectError, Pace, Ports, Transport, UplinkSettings};
 use avl_shared::link::{Hello, LossReason};
 use support::{Authority, Cloud, EPOCH, Gateway, Script, fix, set};
 use tokio::sync::watch;
@@ -19,9 +19,12 @@ use tokio::time::timeout;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings(ack_timeout: Duration) -> UplinkSettings {
-    let lane =
-        LanePolicy { wait: Duration::from_millis(20), ack_interval: Duration::from_secs(180), ack_timeout };
+    let lane = LanePolicy { durability: Duration::ZERO, ack_interval: Duration::from_secs(180), ack_timeout };
     UplinkSettings { lane, reconnect_max: Duration::from_millis(50) }
+}
+
+fn ports(finish: watch::Receiver<bool>) -> Ports {
+    Ports { finish, pace: Pace::constant(Duration::from_millis(20)) }
 }
 
 struct Scene {
@@ -52,7 +55,7 @@ impl Scene {
             &self.gateway.buffer,
             settings(ack_timeout),
             Agent { boot_id: 1 },
-            finishing,
+            ports(finishing),
             avl_edge::health::View::default(),
         );
         timeout(PATIENCE, running).await.expect("the uplink hangs").unwrap();
@@ -102,7 +105,7 @@ async fn fixes_that_come_while_connected_are_sent_and_the_link_stays() {
         &scene.gateway.buffer,
         settings(PATIENCE),
         Agent { boot_id: 1 },
-        finishing,
+        ports(finishing),
         avl_edge::health::View::default(),
     );
     let (run, ()) =
@@ -169,7 +172,7 @@ async fn a_draining_cloud_is_left_within_the_time_it_gives() {
         &scene.gateway.buffer,
         settings(PATIENCE),
         Agent { boot_id: 1 },
-        finishing,
+        ports(finishing),
         avl_edge::health::View::default(),
     );
     let (run, ()) =

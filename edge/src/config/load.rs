@@ -66,7 +66,7 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{QuicConfig, UplinkConfig};
+    use crate::config::UplinkConfig;
     use std::io::Write;
 
     const LEAST: &str =
@@ -132,15 +132,5 @@ mod tests {
     fn a_file_that_is_not_there_is_named() {
         let error = load(Path::new("/nowhere/avl.toml")).unwrap_err().to_string();
         assert!(error.contains("/nowhere/avl.toml") && error.contains("--config"), "{error}");
-    }
-
-    #[test]
-    fn ipv6_addresses_need_brackets() {
-        let quic = |address: &str| QuicConfig { address: address.to_owned(), server_name: None };
-        assert_eq!(quic("[::1]:7443").host_and_port(), Some(("::1", 7443)));
-        assert_eq!(quic("10.0.0.1:7443").host_and_port(), Some(("10.0.0.1", 7443)));
-        for bad in ["::1:7443", "host", "host:0", "host:99999", ":7443", "[::1:7443"] {
-            assert_eq!(quic(bad).host_and_port(), None, "{bad}");
-        }
     }
 }

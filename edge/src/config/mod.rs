@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::source::SourceConfig;
+pub use crate::uplink::{QuicConfig, UplinkConfig};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,57 +41,6 @@ pub struct BufferConfig {
     pub max_bytes: ByteSize,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UplinkConfig {
-    /// How long a fix may wait before it is sent.
-    #[serde(default = "default_latency", with = "humantime_serde")]
-    pub latency: Duration,
-    /// How often the cloud is asked to acknowledge.
-    #[serde(default = "default_ack_interval", with = "humantime_serde")]
-    pub ack_interval: Duration,
-    /// How long an acknowledgement may be outstanding before the connection is taken for dead.
-    #[serde(default = "default_ack_timeout", with = "humantime_serde")]
-    pub ack_timeout: Duration,
-    /// The longest wait between two attempts to connect.
-    #[serde(default = "default_reconnect_max", with = "humantime_serde")]
-    pub reconnect_max: Duration,
-    pub quic: QuicConfig,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct QuicConfig {
-    /// `host:port`, UDP.
-    pub address: String,
-    /// The name that the cloud's certificate must carry, where it is not the host of `address`.
-    #[serde(default)]
-    pub server_name: Option<String>,
-}
-
-impl QuicConfig {
-    /// Host and port of `address`; an IPv6 host without its brackets.
-    #[must_use]
-    pub fn host_and_port(&self) -> Option<(&str, u16)> {
-        let (host, port) = self.address.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        if host.is_empty() {
-            return None;
-        }
-        Some((host, port.parse().ok().filter(|port| *port != 0)?))
-    }
-
-    /// The name to verify the cloud's certificate against.
-    #[must_use]
-    pub fn certificate_name(&self) -> Option<&str> {
-        self.server_name.as_deref().or_else(|| self.host_and_port().map(|(host, _)| host))
-    }
-}
-
 impl Default for BufferConfig {
     fn default() -> Self {
         Self { durability: Duration::from_secs(5), max_bytes: ByteSize(256 << 20) }
@@ -99,23 +49,4 @@ impl Default for BufferConfig {
 
 fn default_state_dir() -> PathBuf {
     PathBuf::from("/var/lib/avl-edge")
-}
-
-/// Below the 30 s after which most cellular NATs forget a UDP mapping: a batch every 25 s is cheaper than one a
-/// minute with pings between.
-const fn default_latency() -> Duration {
-    Duration::from_secs(25)
-}
-
-const fn default_ack_interval() -> Duration {
-    Duration::from_secs(180)
-}
-
-/// Longer than a bad cellular minute, since giving up on a living connection costs 4 KB and a resend.
-const fn default_ack_timeout() -> Duration {
-    Duration::from_secs(60)
-}
-
-const fn default_reconnect_max() -> Duration {
-    Duration::from_secs(60)
 }

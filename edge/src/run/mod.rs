@@ -25,7 +25,7 @@ use crate::receiver::Counts;
 use crate::source::{self, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
-use crate::uplink::{self, Agent, UplinkSettings};
+use crate::uplink::{self, Agent, Pace, Ports, UplinkSettings};
 
 /// Fixes between source and recorder.
 const QUEUED_FIXES: usize = 64;
@@ -74,8 +74,7 @@ async fn drive(
         .context("identity is unusable: enrol again with --force")?;
     let settings = UplinkSettings {
         lane: LanePolicy {
-            // A fix has waited in the recorder before it became durable.
-            wait: config.uplink.latency.saturating_sub(config.buffer.durability),
+            durability: config.buffer.durability,
             ack_interval: config.uplink.ack_interval,
             ack_timeout: config.uplink.ack_timeout,
         },
@@ -106,8 +105,9 @@ async fn drive(
         }
         Ok(())
     };
+    let ports = Ports { finish: finishing, pace: Pace::constant(config.uplink.latency) };
     let sending =
-        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, finishing, board.link.clone());
+        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, board.link.clone());
     let mut signals = Signals::listen()?;
     let mut stop = Some(stop);
     tokio::pin!(intake, sending);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use avl_shared::sequence::{RangeSet, SequenceRange};
 use tokio::time::Instant;
 
+use super::Pace;
 use crate::buffer::Status;
 
 /// Fixes in one batch on the wire, at most. Beyond it the codec gains nothing more.
@@ -20,8 +21,8 @@ const UNACKNOWLEDGED_FIXES: u64 = 6_000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct LanePolicy {
-    /// How long a durable fix may wait for company.
-    pub wait: Duration,
+    /// What a fix may have waited before it became durable; the lane waits only for the rest of the pace's latency.
+    pub durability: Duration,
     pub ack_interval: Duration,
     pub ack_timeout: Duration,
 }
@@ -115,7 +116,7 @@ impl Lane {
         self.request.map(|request| request.at + self.policy.ack_timeout)
     }
 
-    pub fn decide(&mut self, status: &Status, now: Instant) -> Decision {
+    pub fn decide(&mut self, status: &Status, pace: Pace, now: Instant) -> Decision {
         let deadline = self.deadline();
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Decision::Unanswered;
@@ -123,8 +124,10 @@ impl Lane {
         let unsent = self.unsent(status);
         if let Some(first) = unsent.first() {
             let since = *self.unsent_since.get_or_insert(now);
-            let due = since + self.policy.wait;
-            let urgent = first < self.backlog_end || unsent.count() >= BATCH_FIXES || self.finishing;
+            let due = since + pace.latency.saturating_sub(self.policy.durability);
+            let urgent = first < self.backlog_end.max(pace.urgent_below)
+                || unsent.count() >= BATCH_FIXES
+                || self.finishing;
             return if urgent || due <= now {
                 Decision::Send { from: first }
             } else {

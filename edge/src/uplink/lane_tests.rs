@@ -5,10 +5,13 @@ use super::*;
 use crate::buffer::Losses;
 
 const POLICY: LanePolicy = LanePolicy {
-    wait: Duration::from_secs(20),
+    durability: Duration::from_secs(5),
     ack_interval: Duration::from_secs(180),
     ack_timeout: Duration::from_secs(60),
 };
+
+const PACE: Pace = Pace { latency: Duration::from_secs(25), stay_connected: true, urgent_below: 0 };
+const WAIT: Duration = Duration::from_secs(20);
 
 fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -29,33 +32,46 @@ fn what_was_held_at_the_start_goes_at_once_and_in_order() {
     let now = Instant::now();
     let status = holding(100, 700);
     let mut lane = Lane::new(POLICY, &status, now);
-    assert_eq!(lane.decide(&status, now), Decision::Send { from: 100 });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Send { from: 100 });
     assert!(!lane.sending(range(100, 399), &status, now));
-    assert_eq!(lane.decide(&status, now), Decision::Send { from: 400 });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Send { from: 400 });
     lane.sending(range(400, 699), &status, now);
-    assert_eq!(lane.decide(&status, now), Decision::Wait { until: None });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Wait { until: None });
 }
 
 #[test]
 fn a_new_fix_waits_for_company_but_not_longer_than_allowed() {
     let now = Instant::now();
     let mut lane = Lane::new(POLICY, &holding(0, 0), now);
-    let due = now + POLICY.wait;
-    assert_eq!(lane.decide(&holding(0, 5), now), Decision::Wait { until: Some(due) });
-    assert_eq!(lane.decide(&holding(0, 10), now + seconds(5)), Decision::Wait { until: Some(due) });
-    assert_eq!(lane.decide(&holding(0, 25), due), Decision::Send { from: 0 });
+    let due = now + WAIT;
+    assert_eq!(lane.decide(&holding(0, 5), PACE, now), Decision::Wait { until: Some(due) });
+    assert_eq!(lane.decide(&holding(0, 10), PACE, now + seconds(5)), Decision::Wait { until: Some(due) });
+    assert_eq!(lane.decide(&holding(0, 25), PACE, due), Decision::Send { from: 0 });
     lane.sending(range(0, 24), &holding(0, 25), due);
     // The next one waits anew.
     let later = due + seconds(5);
-    assert_eq!(lane.decide(&holding(0, 30), later), Decision::Wait { until: Some(later + POLICY.wait) });
+    assert_eq!(lane.decide(&holding(0, 30), PACE, later), Decision::Wait { until: Some(later + WAIT) });
+}
+
+#[test]
+fn an_urgent_fix_does_not_wait_and_a_changed_pace_counts_at_once() {
+    let now = Instant::now();
+    let mut lane = Lane::new(POLICY, &holding(0, 0), now);
+    assert_eq!(lane.decide(&holding(0, 5), PACE, now), Decision::Wait { until: Some(now + WAIT) });
+    let hourly = Pace { latency: seconds(3605), ..PACE };
+    assert_eq!(lane.decide(&holding(0, 5), hourly, now), Decision::Wait { until: Some(now + seconds(3600)) });
+    let alarm = Pace { urgent_below: 5, ..hourly };
+    assert_eq!(lane.decide(&holding(0, 5), alarm, now), Decision::Send { from: 0 });
+    lane.sending(range(0, 4), &holding(0, 5), now);
+    assert!(matches!(lane.decide(&holding(0, 6), alarm, now), Decision::Wait { .. }), "that alarm is over");
 }
 
 #[test]
 fn a_full_batch_does_not_wait() {
     let now = Instant::now();
     let mut lane = Lane::new(POLICY, &holding(0, 0), now);
-    assert!(matches!(lane.decide(&holding(0, BATCH_FIXES - 1), now), Decision::Wait { .. }));
-    assert_eq!(lane.decide(&holding(0, BATCH_FIXES), now), Decision::Send { from: 0 });
+    assert!(matches!(lane.decide(&holding(0, BATCH_FIXES - 1), PACE, now), Decision::Wait { .. }));
+    assert_eq!(lane.decide(&holding(0, BATCH_FIXES), PACE, now), Decision::Send { from: 0 });
 }
 
 #[test]
@@ -106,8 +122,8 @@ fn an_unanswered_request_gives_the_connection_up() {
     let mut lane = Lane::new(POLICY, &status, now);
     assert!(lane.sending(range(0, 9), &status, now + POLICY.ack_interval));
     let asked = now + POLICY.ack_interval;
-    assert_eq!(lane.decide(&status, asked), Decision::Wait { until: Some(asked + POLICY.ack_timeout) });
-    assert_eq!(lane.decide(&status, asked + POLICY.ack_timeout), Decision::Unanswered);
+    assert_eq!(lane.decide(&status, PACE, asked), Decision::Wait { until: Some(asked + POLICY.ack_timeout) });
+    assert_eq!(lane.decide(&status, PACE, asked + POLICY.ack_timeout), Decision::Unanswered);
 }
 
 #[test]
@@ -118,9 +134,9 @@ fn progress_extends_the_patience_and_the_answer_ends_it() {
     let asked = now + POLICY.ack_interval;
     assert!(lane.sending(range(0, 9), &status, asked));
     lane.acknowledged(&holding(5, 10), asked + seconds(50));
-    assert!(matches!(lane.decide(&holding(5, 10), asked + seconds(70)), Decision::Wait { .. }));
+    assert!(matches!(lane.decide(&holding(5, 10), PACE, asked + seconds(70)), Decision::Wait { .. }));
     lane.acknowledged(&holding(10, 10), asked + seconds(80));
-    assert_eq!(lane.decide(&holding(10, 10), asked + seconds(1000)), Decision::Wait { until: None });
+    assert_eq!(lane.decide(&holding(10, 10), PACE, asked + seconds(1000)), Decision::Wait { until: None });
 }
 
 #[test]
@@ -128,14 +144,14 @@ fn finishing_sends_at_once_asks_and_ends_when_all_is_acknowledged() {
     let now = Instant::now();
     let mut lane = Lane::new(POLICY, &holding(0, 0), now);
     let status = holding(0, 7);
-    assert!(matches!(lane.decide(&status, now), Decision::Wait { .. }));
+    assert!(matches!(lane.decide(&status, PACE, now), Decision::Wait { .. }));
     lane.finish();
-    assert_eq!(lane.decide(&status, now), Decision::Send { from: 0 });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Send { from: 0 });
     assert!(lane.sending(range(0, 6), &status, now));
-    assert!(matches!(lane.decide(&status, now), Decision::Wait { until: Some(_) }));
+    assert!(matches!(lane.decide(&status, PACE, now), Decision::Wait { until: Some(_) }));
     let empty = holding(7, 7);
     lane.acknowledged(&empty, now);
-    assert_eq!(lane.decide(&empty, now), Decision::Done);
+    assert_eq!(lane.decide(&empty, PACE, now), Decision::Done);
 }
 
 #[test]
@@ -146,9 +162,9 @@ fn finishing_after_the_last_batch_sends_it_again_to_ask() {
     assert!(!lane.sending(range(0, 3), &status, now));
     assert!(!lane.sending(range(4, 6), &status, now));
     lane.finish();
-    assert_eq!(lane.decide(&status, now), Decision::Send { from: 4 });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Send { from: 4 });
     assert!(lane.sending(range(4, 6), &status, now));
-    assert!(matches!(lane.decide(&status, now), Decision::Wait { .. }));
+    assert!(matches!(lane.decide(&status, PACE, now), Decision::Wait { .. }));
 }
 
 #[test]
@@ -158,7 +174,7 @@ fn finishing_is_not_done_while_a_loss_is_undeclared() {
     status.lost.insert(LossReason::BufferFull, &[range(0, 3)].into_iter().collect());
     let mut lane = Lane::new(POLICY, &status, now);
     lane.finish();
-    assert_eq!(lane.decide(&status, now), Decision::Wait { until: None });
+    assert_eq!(lane.decide(&status, PACE, now), Decision::Wait { until: None });
 }
 
 #[test]
@@ -168,5 +184,5 @@ fn numbers_that_are_no_longer_held_are_skipped() {
     let mut lane = Lane::new(POLICY, &status, now);
     lane.sending(range(0, 299), &status, now);
     // The buffer overflowed meanwhile.
-    assert_eq!(lane.decide(&holding(450, 700), now), Decision::Send { from: 450 });
+    assert_eq!(lane.decide(&holding(450, 700), PACE, now), Decision::Send { from: 450 });
 }

@@ -10,14 +10,18 @@
 //! TLS handshake ends before the cloud has judged the vehicle's certificate.
 
 pub mod backoff;
+mod config;
 pub mod lane;
+mod pace;
 pub mod quic;
 mod repeated;
 mod run;
 mod session;
 mod view;
 
-pub use run::{Agent, UplinkSettings, run};
+pub use config::{QuicConfig, UplinkConfig};
+pub use pace::Pace;
+pub use run::{Agent, Ports, UplinkSettings, run};
 pub use view::{LinkState, LinkView};
 
 use std::future::Future;
@@ -32,18 +36,22 @@ pub trait Transport {
     fn connect(&mut self, hello: Hello) -> impl Future<Output = Result<Link, ConnectError>> + Send;
 }
 
-/// What the vehicle sends on a link.
+/// What the vehicle sends on a link before anything of the backlog.
 #[derive(Debug)]
 pub enum Outgoing {
+    /// Of the live lane.
     Batch(LaneFrame),
     Control(ToCloud),
 }
 
-/// One welcomed connection. Dropping `outgoing` closes it.
+/// One welcomed connection. Dropping `outgoing` and `backlog` closes it.
 pub struct Link {
     pub welcome: Welcome,
-    /// Has room for one message: when it is taken, the transport has accepted the one before.
+    /// Control messages and the batches of the live lane. Has room for one message: when it is taken, the transport has
+    /// accepted the one before.
     pub outgoing: mpsc::Sender<Outgoing>,
+    /// Batches of the backlog lane, which must not delay what `outgoing` carries. Has room for one.
+    pub backlog: mpsc::Sender<LaneFrame>,
     /// Ends when the connection does; `end` says why.
     pub incoming: mpsc::Receiver<ToVehicle>,
     pub end: JoinHandle<LinkEnd>,

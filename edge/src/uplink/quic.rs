@@ -1,4 +1,5 @@
-//! The link over QUIC: one bidirectional control stream, one unidirectional stream for the live lane.
+//! The link over QUIC: one bidirectional control stream, one unidirectional stream for each lane, made when the lane has
+//! something to send. What is written to the live lane goes out before what is waiting on the backlog's.
 //!
 //! Timing. Keep-alive is off: a ping cycle costs 111 bytes, and the batches themselves keep the connection and the
 //! NAT's mapping alive at the default latency of 25 s. The idle timeout follows the latency, so that a longer one does not
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use avl_shared::link::{
-    Hello, LinkError, ToCloud, ToVehicle, Welcome, frame_message, take_message, to_cloud, to_vehicle,
+    Hello, LaneFrame, LinkError, ToCloud, ToVehicle, Welcome, frame_message, take_message, to_cloud,
+    to_vehicle,
 };
 use avl_shared::tls;
 use bytes::BytesMut;
@@ -32,6 +34,9 @@ const RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Control messages taken off the network before the agent has seen them.
 const QUEUED_MESSAGES: usize = 16;
+/// QUIC sends what waits on streams of higher priority first; the control stream has 0.
+const LIVE_PRIORITY: i32 = -1;
+const BACKLOG_PRIORITY: i32 = -2;
 /// For the closing packet to leave.
 const CLOSING: Duration = Duration::from_millis(500);
 
@@ -169,6 +174,7 @@ async fn next_message(receive: &mut RecvStream, rest: &mut BytesMut) -> Result<O
 /// Starts the task that moves messages between the agent's channels and the streams.
 fn link(endpoint: Endpoint, connection: Connection, welcome: Welcome, control: Control) -> Link {
     let (outgoing, to_send) = mpsc::channel(1);
+    let (backlog, backlog_to_send) = mpsc::channel(1);
     let (received, incoming) = mpsc::channel(QUEUED_MESSAGES);
     let Control { send, mut receive, mut rest } = control;
     let end = tokio::spawn(async move {
@@ -189,6 +195,7 @@ fn link(endpoint: Endpoint, connection: Connection, welcome: Welcome, control: C
         let cause = tokio::select! {
             cause = reading => cause,
             cause = write(&connection, send, to_send) => cause,
+            cause = write_backlog(&connection, backlog_to_send) => cause,
         };
         // The connection's own reason, when it has one, says more than what became of a stream.
         let end = match connection.close_reason() {
@@ -200,7 +207,7 @@ fn link(endpoint: Endpoint, connection: Connection, welcome: Welcome, control: C
         let _ = timeout(CLOSING, endpoint.wait_idle()).await;
         end
     });
-    Link { welcome, outgoing, incoming, end }
+    Link { welcome, outgoing, backlog, incoming, end }
 }
 
 /// Writes until the agent hangs up or a stream breaks.
@@ -209,28 +216,54 @@ async fn write(
     mut control: SendStream,
     mut to_send: mpsc::Receiver<Outgoing>,
 ) -> String {
-    let mut lane: Option<SendStream> = None;
+    let mut lane = LaneStream { connection, stream: None, priority: LIVE_PRIORITY };
     while let Some(next) = to_send.recv().await {
         let written = match next {
-            Outgoing::Control(message) => control.write_all(&frame_message(&message)).await,
-            Outgoing::Batch(frame) => {
-                let stream = match &mut lane {
-                    Some(stream) => stream,
-                    None => match connection.open_uni().await {
-                        Ok(stream) => lane.insert(stream),
-                        Err(error) => return error.to_string(),
-                    },
-                };
-                let mut bytes = BytesMut::with_capacity(frame.batch.len() + 8);
-                frame.write(&mut bytes);
-                stream.write_all(&bytes).await
+            Outgoing::Control(message) => {
+                control.write_all(&frame_message(&message)).await.map_err(|error| error.to_string())
             }
+            Outgoing::Batch(frame) => lane.write(&frame).await,
         };
         if let Err(error) = written {
-            return error.to_string();
+            return error;
         }
     }
     "closed by the agent".to_owned()
+}
+
+/// The same for the backlog; a lane of its own, so that it never holds up the writer of the live one.
+async fn write_backlog(connection: &Connection, mut to_send: mpsc::Receiver<LaneFrame>) -> String {
+    let mut lane = LaneStream { connection, stream: None, priority: BACKLOG_PRIORITY };
+    while let Some(frame) = to_send.recv().await {
+        if let Err(error) = lane.write(&frame).await {
+            return error;
+        }
+    }
+    // The other writer notices the end too, and has more to finish.
+    std::future::pending().await
+}
+
+struct LaneStream<'a> {
+    connection: &'a Connection,
+    /// Opened with the first batch.
+    stream: Option<SendStream>,
+    priority: i32,
+}
+
+impl LaneStream<'_> {
+    async fn write(&mut self, frame: &LaneFrame) -> Result<(), String> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => {
+                let stream = self.connection.open_uni().await.map_err(|error| error.to_string())?;
+                stream.set_priority(self.priority).map_err(|error| error.to_string())?;
+                self.stream.insert(stream)
+            }
+        };
+        let mut bytes = BytesMut::with_capacity(frame.batch.len() + 8);
+        frame.write(&mut bytes);
+        stream.write_all(&bytes).await.map_err(|error| error.to_string())
+    }
 }
 
 fn transport_config(latency: Duration) -> anyhow::Result<quinn::TransportConfig> {

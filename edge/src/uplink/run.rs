@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::lane::LanePolicy;
 use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
-use super::{Link, LinkState, LinkView, Transport};
+use super::{Link, LinkState, LinkView, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
 use crate::health::View;
 
@@ -37,7 +37,15 @@ pub struct Agent {
     pub boot_id: u32,
 }
 
-/// Keeps the buffer flowing to the cloud. Ends only once `finish` is true and the cloud has everything.
+/// How the rest of the agent speaks to the uplink while it runs.
+#[derive(Clone, Debug)]
+pub struct Ports {
+    /// Becomes true when no more fixes will come.
+    pub finish: watch::Receiver<bool>,
+    pub pace: watch::Receiver<Pace>,
+}
+
+/// Keeps the buffer flowing to the cloud. Ends only once `ports.finish` is true and the cloud has everything.
 ///
 /// # Errors
 /// When the buffer fails.
@@ -46,7 +54,7 @@ pub async fn run<T: Transport>(
     buffer: &Buffer,
     settings: UplinkSettings,
     agent: Agent,
-    mut finish: watch::Receiver<bool>,
+    mut ports: Ports,
     view: View<LinkView>,
 ) -> Result<(), BufferError> {
     let show = |state, trouble: Option<&String>| {
@@ -59,7 +67,7 @@ pub async fn run<T: Transport>(
     let mut backoff = Backoff::new(settings.reconnect_max);
     let mut failures = Repeated::default();
     loop {
-        if *finish.borrow() && nothing_to_send(&buffer.status().borrow()) {
+        if *ports.finish.borrow() && nothing_to_send(&buffer.status().borrow()) {
             return Ok(());
         }
         show(LinkState::Connecting, view.read().trouble.as_ref());
@@ -74,7 +82,7 @@ pub async fn run<T: Transport>(
                 forget_durable(&link, buffer).await?;
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "connected");
-                let end = Session::new(link, buffer, finish.clone(), settings.lane).run().await?;
+                let end = Session::new(link, buffer, &ports, settings.lane).run().await?;
                 let lasted = since.elapsed();
                 backoff.connection_ended(since, Instant::now());
                 match end {
@@ -84,7 +92,7 @@ pub async fn run<T: Transport>(
                     SessionEnd::Lapsed => {
                         tracing::info!("connection lapsed: nothing to send");
                         show(LinkState::Idle, None);
-                        wait_for_demand(buffer, &mut finish, settings.lane.ack_interval).await?;
+                        wait_for_demand(buffer, &mut ports.finish, settings.lane.ack_interval).await?;
                         continue;
                     }
                     SessionEnd::Unanswered => {

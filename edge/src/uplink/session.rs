@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::lane::{BATCH_FIXES, Decision, Lane, LanePolicy};
-use super::{Link, LinkEnd, Outgoing};
+use super::{Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
 
 /// How a connection ended.
@@ -35,6 +35,7 @@ pub(crate) struct Session<'a> {
     buffer: &'a Buffer,
     status: watch::Receiver<Status>,
     finish: watch::Receiver<bool>,
+    pace: watch::Receiver<Pace>,
     lane: Lane,
     epoch: Epoch,
     /// Losses that were declared on this connection.
@@ -46,12 +47,7 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Takes over a welcomed link; the buffer must have forgotten what the welcome called durable.
-    pub(crate) fn new(
-        link: Link,
-        buffer: &'a Buffer,
-        finish: watch::Receiver<bool>,
-        policy: LanePolicy,
-    ) -> Self {
+    pub(crate) fn new(link: Link, buffer: &'a Buffer, ports: &Ports, policy: LanePolicy) -> Self {
         let status = buffer.status();
         let now = status.borrow().clone();
         // 0 is what a cloud sends that does not say.
@@ -61,7 +57,8 @@ impl<'a> Session<'a> {
         };
         Self {
             buffer,
-            finish,
+            finish: ports.finish.clone(),
+            pace: ports.pace.clone(),
             lane: Lane::new(policy, &now, Instant::now()),
             epoch: now.epoch,
             declared: RangeSet::new(),
@@ -79,7 +76,7 @@ impl<'a> Session<'a> {
     pub(crate) async fn run(mut self) -> Result<SessionEnd, BufferError> {
         let end = self.exchange().await?;
         // The close is sent by the transport's own task; a transport that hangs must not hang the agent.
-        drop(self.link.outgoing);
+        drop((self.link.outgoing, self.link.backlog));
         if !self.link.end.is_finished() {
             let _ = tokio::time::timeout(Duration::from_secs(2), self.link.end).await;
         }
@@ -106,7 +103,7 @@ impl<'a> Session<'a> {
                 }
                 continue;
             }
-            let (send_from, wake_at) = match self.lane.decide(&status, now) {
+            let (send_from, wake_at) = match self.lane.decide(&status, *self.pace.borrow_and_update(), now) {
                 Decision::Done => return Ok(SessionEnd::Done),
                 Decision::Unanswered => return Ok(SessionEnd::Unanswered),
                 // A link that takes nothing must not keep us past the deadline.
@@ -137,6 +134,7 @@ impl<'a> Session<'a> {
                 }
                 changed = self.status.changed() => changed.map_err(|_| BufferError::Stopped)?,
                 Ok(()) = self.finish.changed() => {}
+                Ok(()) = self.pace.changed() => {}
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use avl_edge::buffer::{self, Attic, Buffer, BufferThread};
-use avl_edge::config::{QuicConfig, UplinkConfig};
+use avl_edge::config::{ByteSize, QuicConfig, UplinkConfig};
 use avl_edge::identity::Identity;
 use avl_shared::batch;
 use avl_shared::fix::Fix;
@@ -136,6 +136,7 @@ impl Cloud {
             ack_interval: Duration::from_secs(180),
             ack_timeout: Duration::from_secs(60),
             reconnect_max: Duration::from_millis(50),
+            backlog_rate: ByteSize(0),
             quic: QuicConfig { address: self.address.to_string(), server_name: Some("localhost".to_owned()) },
         }
     }
