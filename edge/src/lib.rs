@@ -11,6 +11,7 @@ pub mod identity;
 pub mod receiver;
 pub mod run;
 pub mod source;
+pub mod thinning;
 pub mod uplink;
 
 pub use fix_json::{FixRow, fix_json};
