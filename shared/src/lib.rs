@@ -9,5 +9,6 @@ pub mod enrolment;
 pub mod fix;
 pub mod identity;
 pub mod link;
+pub mod release;
 pub mod sequence;
 pub mod tls;

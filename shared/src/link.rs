@@ -17,7 +17,9 @@ pub mod message {
 }
 
 pub use message::{
-    Ack, DeclareLost, Draining, Hello, LossReason, Reject, ToCloud, ToVehicle, Welcome, to_cloud, to_vehicle,
+    Ack, Command, CommandResult, CommandState, ConfigOutcome, ConfigState, Configuration, DeclareLost,
+    Draining, Hello, LossReason, Reject, ReportAck, ToCloud, ToVehicle, Welcome, command, to_cloud,
+    to_vehicle,
 };
 
 impl LossReason {
@@ -32,6 +34,49 @@ impl LossReason {
         }
     }
 }
+
+impl CommandState {
+    /// The name used in JSON and on screens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Accepted => "accepted",
+            Self::Done => "done",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Whether nothing more follows.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        !matches!(self, Self::Unspecified | Self::Accepted)
+    }
+}
+
+impl ConfigOutcome {
+    /// The name used in JSON and on screens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Applied => "applied",
+            Self::Rejected => "rejected",
+            Self::RolledBack => "rolled_back",
+        }
+    }
+}
+
+/// A vehicle's answer to a command is at most this long in all; it travels in parts of [`RESULT_PART_BYTES`].
+pub const MAX_RESULT_BYTES: usize = 256 * 1024;
+/// Half a message: room for everything else in it, and a part is repeated whole after a broken connection.
+pub const RESULT_PART_BYTES: usize = 32 * 1024;
+/// A remote configuration with every key there is has some 4 KB.
+pub const MAX_CONFIGURATION_BYTES: usize = 16 * 1024;
+/// The id of a command.
+pub const MAX_COMMAND_ID_CHARS: usize = 64;
 
 /// Application protocol of the QUIC link (RFC 7301 name).
 pub const ALPN: &[u8] = b"avl/1";
@@ -200,6 +245,7 @@ mod tests {
                 agent_version: "0.1.0".into(),
                 boot_id: 1,
                 batch_versions: vec![1],
+                ..Hello::default()
             })),
         };
         let bytes = frame_message(&hello);

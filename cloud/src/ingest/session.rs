@@ -283,7 +283,7 @@ impl Session<'_> {
             Some(to_cloud::Message::Hello(_)) => Err(CloseReason::SecondHello.into()),
             Some(to_cloud::Message::DeclareLost(lost)) => self.declare_lost(lost, permit).await,
             // A newer vehicle may say what this release does not know; it does not need an answer.
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 

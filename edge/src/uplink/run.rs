@@ -126,6 +126,7 @@ fn hello(status: &Status, agent: Agent) -> Hello {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: agent.boot_id,
         batch_versions: vec![BATCH_VERSION],
+        ..Hello::default()
     }
 }
 

@@ -59,6 +59,7 @@ impl Outbox {
             agent_version: concat!("virtual/", env!("CARGO_PKG_VERSION")).to_owned(),
             boot_id: self.epoch.0,
             batch_versions: vec![1],
+            ..Hello::default()
         }
     }
 

@@ -288,6 +288,8 @@ impl Driver {
                 anyhow::bail!("the cloud refused a batch: {}", reject.reason)
             }
             to_vehicle::Message::Welcome(_) => anyhow::bail!("a second Welcome"),
+            // Orders: these vehicles take none.
+            _ => Ok(()),
         }
     }
 
