@@ -31,6 +31,8 @@ impl LossReason {
             Self::BufferFull => "buffer_full",
             Self::Corruption => "corruption",
             Self::Rejected => "rejected",
+            Self::Storage => "storage",
+            Self::Thinned => "thinned",
         }
     }
 }

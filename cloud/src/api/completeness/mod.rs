@@ -80,7 +80,8 @@ pub(crate) struct LostRange {
     #[schema(example = 86219)]
     pub(crate) last: u64,
     /// Why the vehicle gave them up: buffer_full (its disk bound was reached), corruption (its storage was damaged),
-    /// rejected (the cloud refused them for good) or unspecified.
+    /// rejected (the cloud refused them for good), storage (its flash took no writes), thinned (a full buffer kept only the
+    /// shape of the track; the fixes that it needs came again under later numbers) or unspecified.
     #[schema(example = "buffer_full")]
     pub(crate) reason: &'static str,
 }
