@@ -82,7 +82,7 @@ fn a_store_that_ended_the_process_each_time_is_set_aside() {
     append(&mut open(state.path(), 1 << 20, Epoch(7)).unwrap().outbox, 60);
     std::fs::write(state.path().join("buffer.opening"), MAX_UNFINISHED_OPENINGS.to_string()).unwrap();
     let opened = open(state.path(), 1 << 20, Epoch(8)).unwrap();
-    assert!(opened.set_aside.is_some());
+    assert_eq!(opened.set_aside.unwrap().salvaged.unwrap().held, set(0, 59), "it was whole");
     assert!(!state.path().join("buffer.opening").exists());
 }
 

@@ -63,7 +63,7 @@ impl Table for SledTable {
         for first in change.remove {
             batch.remove(&key(first)[..]);
         }
-        if let Some((first, block)) = change.put {
+        for (first, block) in change.put {
             batch.insert(&key(first)[..], block);
         }
         batch.insert(STATE, change.state);

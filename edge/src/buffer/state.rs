@@ -3,9 +3,17 @@
 use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use bytes::{Buf, BufMut};
+use crc::{CRC_32_ISCSI, Crc};
 
+/// Makes a record findable in a damaged file.
+pub(super) const MARK: [u8; 4] = *b"avlS";
 /// Layout of the record. A newer agent's record is refused rather than guessed at.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Numbers are marked as sent in pieces of so many, so that the mark costs a write for each 4,096 fixes and not for
+/// each batch. The others of the piece are kept from thinning for nothing: some 16 KB.
+const SENT_PIECE: u64 = 1 << 12;
+
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Numbers that the vehicle gave up and has to tell the cloud about, one set a reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +67,8 @@ pub struct State {
     pub bytes: u64,
     /// Given up, and not yet acknowledged as such.
     pub lost: Losses,
+    /// May have been sent: the cloud may have them whether it has said so or not. Whole pieces of [`SENT_PIECE`].
+    pub sent: RangeSet,
     /// Where the source continues behind the newest fix, in the source's own words; empty for none.
     pub cursor: Vec<u8>,
 }
@@ -66,12 +76,40 @@ pub struct State {
 impl State {
     #[must_use]
     pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, next: 0, held: RangeSet::new(), bytes: 0, lost: Losses::default(), cursor: Vec::new() }
+        Self {
+            epoch,
+            next: 0,
+            held: RangeSet::new(),
+            bytes: 0,
+            lost: Losses::default(),
+            sent: RangeSet::new(),
+            cursor: Vec::new(),
+        }
+    }
+
+    /// Whether the record has changed by it, and has to be durable before these numbers are sent.
+    pub fn mark_sent(&mut self, range: SequenceRange) -> bool {
+        if self.sent.covers(range) {
+            return false;
+        }
+        let first = range.first() / SENT_PIECE * SENT_PIECE;
+        let last = (range.last() / SENT_PIECE * SENT_PIECE).saturating_add(SENT_PIECE - 1);
+        let Some(pieces) = SequenceRange::new(first, last) else { return false };
+        !self.sent.insert(pieces).is_empty()
+    }
+
+    /// Numbers that are not held any more cannot be thinned, sent or not.
+    pub fn prune_sent(&mut self) {
+        let oldest = self.held.first().unwrap_or(self.next) / SENT_PIECE * SENT_PIECE;
+        if let Some(gone) = oldest.checked_sub(1).and_then(|last| SequenceRange::new(0, last)) {
+            self.sent.remove(gone);
+        }
     }
 
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(96);
+        let mut out = Vec::with_capacity(128);
+        out.put_slice(&MARK);
         out.put_u8(VERSION);
         out.put_u32(self.epoch.0);
         out.put_u64(self.next);
@@ -82,15 +120,25 @@ impl State {
             out.put_i32(*reason as i32);
             put_ranges(&mut out, set);
         }
+        put_ranges(&mut out, &self.sent);
         put_count(&mut out, self.cursor.len());
         out.put_slice(&self.cursor);
+        let checksum = CRC.checksum(&out);
+        out.put_u32(checksum);
         out
     }
 
     /// `None` for anything that [`State::encode`] did not write.
     #[must_use]
-    pub fn decode(mut bytes: &[u8]) -> Option<Self> {
-        let from = &mut bytes;
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::prefix(bytes).filter(|(_, length)| *length == bytes.len()).map(|(state, _)| state)
+    }
+
+    /// The record at the front of `bytes`, and how many bytes it takes.
+    #[must_use]
+    pub fn prefix(bytes: &[u8]) -> Option<(Self, usize)> {
+        let mut rest = bytes.strip_prefix(&MARK)?;
+        let from = &mut rest;
         if from.try_get_u8().ok()? != VERSION {
             return None;
         }
@@ -103,10 +151,14 @@ impl State {
             let reason = LossReason::try_from(from.try_get_i32().ok()?).ok()?;
             lost.insert(reason, &take_ranges(from)?);
         }
+        let sent = take_ranges(from)?;
         let cursor_bytes = usize::try_from(from.try_get_u32().ok()?).ok()?;
         let cursor = from.get(..cursor_bytes)?.to_vec();
-        let whole = from.len() == cursor_bytes && held.last().is_none_or(|last| last < next);
-        whole.then_some(Self { epoch, next, held, bytes: stored, lost, cursor })
+        from.advance(cursor_bytes);
+        let checksum = CRC.checksum(bytes.get(..bytes.len() - from.len())?);
+        let whole = from.try_get_u32().ok()? == checksum && held.last().is_none_or(|last| last < next);
+        let length = bytes.len() - from.len();
+        whole.then_some((Self { epoch, next, held, bytes: stored, lost, sent, cursor }, length))
     }
 }
 
@@ -125,7 +177,11 @@ fn put_ranges(out: &mut Vec<u8>, set: &RangeSet) {
 
 fn take_ranges(from: &mut &[u8]) -> Option<RangeSet> {
     let count = from.try_get_u32().ok()?;
-    (0..count).map(|_| SequenceRange::new(from.try_get_u64().ok()?, from.try_get_u64().ok()?)).collect()
+    let mut set = RangeSet::new();
+    for _ in 0..count {
+        set.insert(SequenceRange::new(from.try_get_u64().ok()?, from.try_get_u64().ok()?)?);
+    }
+    Some(set)
 }
 
 #[cfg(test)]
@@ -146,6 +202,7 @@ mod tests {
             held: set(&[(10, 19), (50, 99)]),
             bytes: 1234,
             lost,
+            sent: set(&[(0, 4095)]),
             cursor: vec![1, 2, 3],
         }
     }
@@ -166,9 +223,34 @@ mod tests {
         let mut longer = whole.clone();
         longer.push(0);
         assert_eq!(State::decode(&longer), None);
-        let mut newer = whole;
-        newer[0] = VERSION + 1;
-        assert_eq!(State::decode(&newer), None);
+        for at in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x10;
+            assert_eq!(State::decode(&damaged), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_whatever_follows_it() {
+        let mut file = full().encode();
+        let length = file.len();
+        file.extend(b"avlS and more");
+        assert_eq!(State::prefix(&file), Some((full(), length)));
+        assert_eq!(State::prefix(&file[length..]), None);
+    }
+
+    #[test]
+    fn sent_numbers_are_marked_seldom_and_pruned_when_they_are_gone() {
+        let mut state = State::new(Epoch(1));
+        state.next = 10_000;
+        state.held = set(&[(0, 9_999)]);
+        assert!(state.mark_sent(SequenceRange::new(100, 159).unwrap()));
+        assert!(!state.mark_sent(SequenceRange::new(160, 459).unwrap()));
+        assert!(state.mark_sent(SequenceRange::new(4_000, 4_200).unwrap()));
+        assert_eq!(state.sent, set(&[(0, 8_191)]));
+        state.held = set(&[(5_000, 9_999)]);
+        state.prune_sent();
+        assert_eq!(state.sent, set(&[(4_096, 8_191)]));
     }
 
     #[test]

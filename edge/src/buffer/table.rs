@@ -20,8 +20,8 @@ pub enum TableError {
 pub struct Change {
     /// The new state record.
     pub state: Vec<u8>,
-    /// A new block, under the number of its first fix.
-    pub put: Option<(u64, Vec<u8>)>,
+    /// New blocks, each under the number of its first fix.
+    pub put: Vec<Entry>,
     pub remove: Vec<u64>,
 }
 

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use avl_edge::config::ByteSize;
 use avl_edge::{buffer, config, fix_json};
 use avl_shared::sequence::RangeSet;
 use clap::Args;
@@ -13,7 +14,8 @@ pub(super) struct Arguments {
     /// The gateway's configuration, which says where the state directory is.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// One JSON object: epoch, next_sequence, held, lost, bytes, last_sequence, last_fix.
+    /// One JSON object: epoch, next_sequence, held, lost, bytes, taken_bytes, written_bytes_per_day, life_years, old_epochs,
+    /// last_sequence, last_fix.
     #[arg(long)]
     json: bool,
 }
@@ -23,6 +25,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let outbox = buffer::inspect(&config.state_dir)?;
     let status = outbox.status();
     let newest = outbox.newest_fix()?;
+    let taken = buffer::taken_bytes(&buffer::directory(&config.state_dir)).unwrap_or(0);
+    let written = buffer::bytes_written(&config.state_dir);
+    let life_years = config.buffer.flash_endurance.and_then(|tib| written.life_years(tib));
+    let old = buffer::old_epochs(&config.state_dir);
     if arguments.json {
         let lost: Vec<Value> = status
             .lost
@@ -36,6 +42,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             "held": pairs(&status.held),
             "lost": lost,
             "bytes": status.bytes,
+            "taken_bytes": taken,
+            "written_bytes_per_day": written.bytes_per_day(),
+            "life_years": life_years,
+            "old_epochs": old,
             "last_sequence": newest.as_ref().map(|(sequence, _)| sequence),
             "last_fix": newest.as_ref().map(|(_, fix)| fix_json(fix)),
         });
@@ -48,7 +58,17 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     for (reason, set) in status.lost.sets() {
         println!("lost           {} fixes, {}: {set}", set.count(), reason.as_str_name());
     }
-    println!("bytes          {}", status.bytes);
+    println!("bytes          {} of fixes, {} on flash", status.bytes, ByteSize(taken));
+    match written.bytes_per_day() {
+        Some(daily) => println!("written        {} a day", ByteSize(daily)),
+        None => println!("written        not observed for long enough"),
+    }
+    if let Some(years) = life_years {
+        println!("flash lasts    {years:.1} years like this");
+    }
+    for path in &old {
+        println!("old epoch      {} waits to be delivered", path.display());
+    }
     match newest {
         Some((sequence, fix)) => println!("last fix       {sequence}: {}", fix_json(&fix)),
         None => println!("last fix       none yet"),

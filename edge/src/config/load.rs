@@ -39,6 +39,9 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         let cure = "write it as in \"gateway.example.com:7443\" or \"[2001:db8::1]:7443\"";
         return Err(ConfigError::value(file, "uplink.quic.address", &cause, cure));
     }
+    if let Err((key, cause, cure)) = config.buffer.validate() {
+        return Err(ConfigError::value(file, key, &cause, cure));
+    }
     if config.buffer.max_bytes < MIN_BUFFER {
         let cause =
             format!("{} holds too little to bridge a night without coverage", config.buffer.max_bytes);
@@ -103,7 +106,7 @@ mod tests {
     fn errors_name_key_cause_cure_and_file() {
         let serial = "[source]\nkind = 'serial'\npath = 'x'\n";
         let link = "[uplink.quic]\naddress = 'a:1'\n";
-        let cases: [(String, &[&str]); 9] = [
+        let cases: [(String, &[&str]); 11] = [
             (format!("[source]\nkind = 'tape'\npath = 'x'\n{link}"), &["'source.kind'", "tape", "replay"]),
             (format!("{serial}buad = 9600\n{link}"), &["'source.buad'", "unknown", "baud"]),
             (serial.to_owned(), &["'uplink'", "missing", "add it"]),
@@ -118,6 +121,11 @@ mod tests {
             ),
             (format!("{serial}[buffer]\nmax_bytes = 10\n{link}"), &["'buffer.max_bytes'", "64 KiB"]),
             (format!("{serial}[buffer]\ndurability = '0s'\n{link}"), &["'buffer.durability'", "0 s"]),
+            (format!("{serial}[buffer]\nthin_error_m = -1.0\n{link}"), &["'buffer.thin_error_m'", "metres"]),
+            (
+                format!("{serial}[buffer]\nflash_endurance = 0.0\n{link}"),
+                &["'buffer.flash_endurance'", "TBW"],
+            ),
             ("[source\n".to_owned(), &["syntax", "line"]),
         ];
         for (text, expected) in cases {

@@ -12,10 +12,10 @@ pub use load::{ENV_PREFIX, load};
 pub use units::ByteSize;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Deserialize;
 
+pub use crate::buffer::BufferConfig;
 use crate::source::SourceConfig;
 pub use crate::uplink::{QuicConfig, UplinkConfig};
 
@@ -29,22 +29,6 @@ pub struct Config {
     #[serde(default)]
     pub buffer: BufferConfig,
     pub uplink: UplinkConfig,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BufferConfig {
-    /// The longest that a fix is in memory only.
-    #[serde(with = "humantime_serde")]
-    pub durability: Duration,
-    /// Blocks on flash, at most; beyond it the oldest go.
-    pub max_bytes: ByteSize,
-}
-
-impl Default for BufferConfig {
-    fn default() -> Self {
-        Self { durability: Duration::from_secs(5), max_bytes: ByteSize(256 << 20) }
-    }
 }
 
 fn default_state_dir() -> PathBuf {

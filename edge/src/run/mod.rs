@@ -12,17 +12,16 @@ pub use recorder::{Recorded, RecorderSettings, record};
 use std::time::Duration;
 
 use anyhow::Context;
-use avl_shared::sequence::Epoch;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::buffer::{self, Attic, Buffer};
+use crate::buffer::Buffer;
 use crate::config::Config;
 use crate::health::Board;
 use crate::identity::{self, Identity};
 use crate::receiver::Counts;
-use crate::source::{self, ReplayCursor};
+use crate::source::{self, Kind, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
 use crate::uplink::{self, Agent, Pace, Ports, UplinkSettings};
@@ -39,16 +38,12 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub async fn run(config: Config, once: bool) -> anyhow::Result<()> {
     let identity = Identity::load(&config.state_dir)?;
     identity::create_private(&config.state_dir)?;
-    let opened = buffer::open(&config.state_dir, config.buffer.max_bytes.0, Epoch(rand::random()))?;
-    if let Some(damaged) = &opened.set_aside {
-        tracing::error!(
-            cause = damaged.cause,
-            moved_to = %damaged.moved_to.display(),
-            "the buffer was damaged: set aside, and a new one started under a new epoch; what it held unsent is not in the cloud"
-        );
+    let (buffer, thread) = Buffer::launch(&config.state_dir, &config.buffer)?;
+    if config.source.kind == Kind::Replay {
+        // A log can wait for the flash, and without its place it would begin anew.
+        buffer.opened().await?;
     }
-    let resume = resume_point(opened.outbox.cursor());
-    let (buffer, thread) = Buffer::start(opened.outbox, Attic::new(&config.state_dir))?;
+    let resume = resume_point(&buffer.cursor().await?);
     let known = buffer.status().borrow().clone();
     tracing::info!(
         vehicle = %identity.vehicle, epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
@@ -106,8 +101,11 @@ async fn drive(
         Ok(())
     };
     let ports = Ports { finish: finishing, pace: Pace::constant(config.uplink.latency) };
-    let sending =
-        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, board.link.clone());
+    let sending = async {
+        // Before that the epoch is not known.
+        buffer.opened().await?;
+        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, board.link.clone()).await
+    };
     let mut signals = Signals::listen()?;
     let mut stop = Some(stop);
     tokio::pin!(intake, sending);

@@ -136,7 +136,7 @@ impl Lane {
         }
         self.unsent_since = None;
         if self.finishing && self.request.is_none() {
-            if status.held.is_empty() && status.lost.is_empty() {
+            if status.is_settled() {
                 return Decision::Done;
             }
             // All is sent, but nothing asked for an acknowledgement, and only a batch can ask: the last one again.

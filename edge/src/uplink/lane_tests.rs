@@ -2,7 +2,7 @@ use avl_shared::link::LossReason;
 use avl_shared::sequence::Epoch;
 
 use super::*;
-use crate::buffer::Losses;
+use crate::buffer::{FlashView, Losses};
 
 const POLICY: LanePolicy = LanePolicy {
     durability: Duration::from_secs(5),
@@ -24,7 +24,14 @@ fn range(first: u64, last: u64) -> SequenceRange {
 /// A buffer that holds `first..next`.
 fn holding(first: u64, next: u64) -> Status {
     let held = next.checked_sub(1).and_then(|last| SequenceRange::new(first, last)).into_iter().collect();
-    Status { epoch: Epoch(1), next_sequence: next, held, lost: Losses::default(), bytes: 0 }
+    Status {
+        epoch: Epoch(1),
+        next_sequence: next,
+        held,
+        lost: Losses::default(),
+        bytes: 0,
+        flash: FlashView::default(),
+    }
 }
 
 #[test]

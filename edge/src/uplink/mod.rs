@@ -12,6 +12,7 @@
 pub mod backoff;
 mod config;
 pub mod lane;
+mod old_epochs;
 mod pace;
 pub mod quic;
 mod repeated;

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
 use super::lane::LanePolicy;
+use super::old_epochs;
 use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
 use super::{Link, LinkState, LinkView, Pace, Transport};
@@ -71,6 +72,9 @@ pub async fn run<T: Transport>(
             return Ok(());
         }
         show(LinkState::Connecting, view.read().trouble.as_ref());
+        if let Some(state_dir) = buffer.state_dir() {
+            old_epochs::deliver(&mut transport, state_dir, settings, agent).await;
+        }
         let hello = hello(&buffer.status().borrow(), agent);
         let trouble = match transport.connect(hello).await {
             Err(error) => error.to_string(),
@@ -112,10 +116,10 @@ pub async fn run<T: Transport>(
 }
 
 fn nothing_to_send(status: &Status) -> bool {
-    status.held.is_empty() && status.lost.is_empty()
+    status.is_settled()
 }
 
-fn hello(status: &Status, agent: Agent) -> Hello {
+pub(super) fn hello(status: &Status, agent: Agent) -> Hello {
     let mut held = ranges_to_message(&status.held);
     held.truncate(MAX_HELLO_RANGES);
     Hello {
@@ -130,7 +134,7 @@ fn hello(status: &Status, agent: Agent) -> Hello {
     }
 }
 
-async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), BufferError> {
+pub(super) async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), BufferError> {
     let durable = match ranges_from_message(&link.welcome.durable) {
         Ok(durable) => durable,
         Err(error) => {

@@ -1,77 +1,14 @@
 //! The outbox against a plain model: a map of numbers to fixes.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
-
 use avl_shared::fix::Decimal;
 use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::testing::Memory;
 use super::*;
 
 const EPOCH: Epoch = Epoch(0x1234_5678);
 const LIMITS: UploadLimits = UploadLimits { max_fixes: 300, max_bytes: batch::MAX_BYTES };
-
-/// A table in memory that outlives the outbox on it, as flash does.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Content>>);
-
-#[derive(Default)]
-struct Content {
-    state: Option<Vec<u8>>,
-    blocks: BTreeMap<u64, Vec<u8>>,
-    /// Commits that still succeed; afterwards the disk is full.
-    remaining: Option<u32>,
-}
-
-impl Memory {
-    fn blocks(&self) -> BTreeMap<u64, Vec<u8>> {
-        self.0.lock().unwrap().blocks.clone()
-    }
-
-    fn damage(&self, key: u64) {
-        let mut content = self.0.lock().unwrap();
-        let block = content.blocks.get_mut(&key).unwrap();
-        let middle = block.len() / 2;
-        block[middle] ^= 0x55;
-        block.truncate(middle + 1);
-    }
-}
-
-impl Table for Memory {
-    fn state(&self) -> Result<Option<Vec<u8>>, TableError> {
-        Ok(self.0.lock().unwrap().state.clone())
-    }
-
-    fn commit(&mut self, change: Change, _: Durability) -> Result<(), TableError> {
-        let mut content = self.0.lock().unwrap();
-        if let Some(remaining) = &mut content.remaining {
-            *remaining = remaining
-                .checked_sub(1)
-                .ok_or_else(|| TableError::Io(std::io::ErrorKind::StorageFull.into()))?;
-        }
-        content.state = Some(change.state);
-        for key in change.remove {
-            assert!(content.blocks.remove(&key).is_some(), "block {key} was removed twice");
-        }
-        content.blocks.extend(change.put);
-        Ok(())
-    }
-
-    fn at_or_before(&self, first: u64) -> Result<Option<Entry>, TableError> {
-        Ok(self
-            .0
-            .lock()
-            .unwrap()
-            .blocks
-            .range(..=first)
-            .next_back()
-            .map(|(key, block)| (*key, block.clone())))
-    }
-
-    fn at_or_after(&self, first: u64) -> Result<Option<Entry>, TableError> {
-        Ok(self.0.lock().unwrap().blocks.range(first..).next().map(|(key, block)| (*key, block.clone())))
-    }
-}
 
 fn fix(n: u64) -> Fix {
     let n = i64::try_from(n).unwrap();
@@ -95,7 +32,7 @@ fn set(ranges: &[(u64, u64)]) -> RangeSet {
 }
 
 fn open(memory: &Memory, max_bytes: u64) -> Outbox {
-    Outbox::open(Box::new(memory.clone()), max_bytes, EPOCH).unwrap()
+    Outbox::open(Box::new(memory.clone()), Bounds::bytes(max_bytes), EPOCH).unwrap()
 }
 
 /// Appends `count` fixes whose content is their number.
@@ -198,18 +135,18 @@ fn blocks_of_different_boots_are_not_joined() {
 #[test]
 fn a_full_buffer_drops_the_oldest_and_says_which_until_the_cloud_knows() {
     let memory = Memory::default();
-    let mut outbox = open(&memory, 600);
+    let mut outbox = open(&memory, 700);
     while outbox.status().lost.is_empty() {
         append(&mut outbox, 10);
     }
-    let status = open(&memory, 600).status();
+    let status = open(&memory, 700).status();
     assert_eq!(status.lost.sets(), [(LossReason::BufferFull, set(&[(0, 9)]))]);
     assert_eq!(status.held, set(&[(10, status.next_sequence - 1)]));
-    assert!(status.bytes <= 600);
+    assert!(status.bytes <= 700);
     outbox.forget(&set(&[(0, 4)])).unwrap();
-    assert_eq!(open(&memory, 600).status().lost.all(), set(&[(5, 9)]));
+    assert_eq!(open(&memory, 700).status().lost.all(), set(&[(5, 9)]));
     outbox.forget(&set(&[(5, 9)])).unwrap();
-    assert!(open(&memory, 600).status().lost.is_empty());
+    assert!(open(&memory, 700).status().lost.is_empty());
 }
 
 #[test]
@@ -242,8 +179,8 @@ fn a_block_that_vanished_is_declared_and_not_waited_for() {
     let memory = Memory::default();
     let mut outbox = open(&memory, u64::MAX);
     (0..3).for_each(|_| append(&mut outbox, 10));
-    memory.0.lock().unwrap().blocks.remove(&10);
-    memory.0.lock().unwrap().blocks.remove(&0);
+    memory.content().blocks.remove(&10);
+    memory.content().blocks.remove(&0);
     assert_eq!(everything(&mut outbox).into_keys().collect::<Vec<_>>(), (20..30).collect::<Vec<_>>());
     assert_eq!(outbox.status().lost.sets(), [(LossReason::Corruption, set(&[(0, 19)]))]);
 }
@@ -254,7 +191,7 @@ fn a_refused_batch_is_set_aside_and_its_numbers_are_lost() {
     let mut outbox = open(&memory, u64::MAX);
     (0..3).for_each(|_| append(&mut outbox, 10));
     let mut aside = Vec::new();
-    let blocks = memory.blocks();
+    let blocks = memory.batches();
     outbox
         .give_up(range(0, 19), LossReason::Rejected, &mut |first, _, block| {
             aside.push((first, block.to_vec()));
@@ -270,7 +207,7 @@ fn an_append_that_fails_changes_nothing() {
     let memory = Memory::default();
     let mut outbox = open(&memory, u64::MAX);
     append(&mut outbox, 2);
-    memory.0.lock().unwrap().remaining = Some(0);
+    memory.content().remaining = Some(0);
     assert!(matches!(outbox.append(fixes(2, 1), 1, None), Err(BufferError::Table(TableError::Io(_)))));
     assert_eq!((outbox.status().next_sequence, outbox.status().held), (2, set(&[(0, 1)])));
 }
@@ -279,8 +216,11 @@ fn an_append_that_fails_changes_nothing() {
 fn blocks_without_a_state_record_are_not_guessed_at() {
     let memory = Memory::default();
     append(&mut open(&memory, u64::MAX), 2);
-    memory.0.lock().unwrap().state = None;
-    assert!(matches!(Outbox::open(Box::new(memory), u64::MAX, EPOCH), Err(BufferError::State)));
+    memory.content().state = None;
+    assert!(matches!(
+        Outbox::open(Box::new(memory), Bounds::bytes(u64::MAX), EPOCH),
+        Err(BufferError::State)
+    ));
 }
 
 #[derive(Clone, Debug)]
@@ -373,10 +313,164 @@ proptest! {
             let readable = everything(&mut outbox);
             prop_assert!(model.held.iter().all(|n| readable.get(n) == Some(&fix(*n))));
             let newest = memory.blocks().keys().next_back().copied();
-            for (key, block) in memory.blocks() {
+            for (key, block) in memory.batches() {
                 let extent = batch::peek(&block).unwrap().range;
                 prop_assert!(Some(key) == newest || model.held.iter().any(|n| extent.contains(*n)));
             }
         }
+    }
+}
+
+/// A drive: straights at one speed, with a turn every ten minutes.
+fn driven(n: u64) -> Fix {
+    let n = i64::try_from(n).unwrap();
+    let (leg, along) = (n / 600, n % 600);
+    let (north, east) = (
+        leg / 2 * 600 + if leg % 2 == 0 { along } else { 600 },
+        leg / 2 * 600 + if leg % 2 == 0 { 0 } else { along },
+    );
+    Fix {
+        time: Some(1_700_000_000_000 + n * 1000),
+        latitude: Some(Decimal::new(46 * 60 * 1000 + north * 10, 3)),
+        longitude: Some(Decimal::new(8 * 60 * 1000 + east * 10, 3)),
+        speed: Some(Decimal::new(360, 1)),
+        ..Fix::default()
+    }
+}
+
+fn thinning(memory: &Memory, max_bytes: u64) -> Outbox {
+    let bounds = Bounds { max_bytes, thin: Some(ThinLimits::within(10.0)) };
+    Outbox::open(Box::new(memory.clone()), bounds, EPOCH).unwrap()
+}
+
+/// The number of the recording that a fix of [`driven`] is.
+fn recorded(fix: &Fix) -> u64 {
+    u64::try_from((fix.time.unwrap() - 1_700_000_000_000) / 1000).unwrap()
+}
+
+fn drive(outbox: &mut Outbox, from: u64, count: u64) {
+    outbox.append((from..from + count).map(driven).collect(), 1, None).unwrap();
+}
+
+#[test]
+fn a_full_buffer_thins_old_tracks_before_it_drops_anything() {
+    let memory = Memory::default();
+    let mut outbox = thinning(&memory, 12_000);
+    (0..400).for_each(|n| drive(&mut outbox, n * 60, 60));
+    let status = outbox.status();
+    assert!(status.bytes <= 12_000);
+    let reasons: Vec<LossReason> = status.lost.sets().iter().map(|(reason, _)| *reason).collect();
+    assert_eq!(reasons, [LossReason::Thinned], "nothing had to be dropped");
+    assert!(status.lost.all().ranges().len() <= 2, "a few ranges stand for all: {}", status.lost.all());
+    let there: BTreeSet<u64> = everything(&mut outbox).values().map(recorded).collect();
+    assert!(there.contains(&0) && there.contains(&23_999), "both ends of the track");
+    let gaps = there.iter().zip(there.iter().skip(1)).map(|(a, b)| b - a).max();
+    assert!(gaps.is_some_and(|gap| gap <= 120), "no gap is longer than the limit: {gaps:?}");
+    // The newest fix is the newest in time as well, although kept ones got higher numbers than their neighbours.
+    assert_eq!(outbox.newest_fix().unwrap().unwrap().1, driven(23_999));
+    assert_eq!(thinning(&memory, 12_000).status(), outbox.status());
+}
+
+#[test]
+fn what_may_have_been_sent_is_never_thinned_also_after_a_restart() {
+    let memory = Memory::default();
+    let mut outbox = thinning(&memory, u64::MAX);
+    (0..100).for_each(|n| drive(&mut outbox, n * 60, 60));
+    // Handed out, and then the process dies before anything is acknowledged.
+    let sent = upload(&mut outbox, 0).unwrap().fixes.len() as u64;
+    let mut outbox = thinning(&memory, outbox.status().bytes + 500);
+    (100..120).for_each(|n| drive(&mut outbox, n * 60, 60));
+    let status = outbox.status();
+    assert!(!status.lost.all().contains(sent - 1), "{}", status.lost.all());
+    assert!(status.lost.sets().iter().all(|(reason, _)| *reason == LossReason::Thinned), "{:?}", status.lost);
+    assert!(!status.lost.is_empty());
+}
+
+#[test]
+fn numbers_are_not_given_out_when_the_write_of_a_thinning_fails() {
+    let memory = Memory::default();
+    let mut outbox = thinning(&memory, 6_000);
+    let mut from = 0;
+    while outbox.status().bytes + 200 < 6_000 {
+        drive(&mut outbox, from, 60);
+        from += 60;
+    }
+    let before = outbox.status();
+    memory.content().remaining = Some(0);
+    assert!(outbox.append((from..from + 60).map(driven).collect(), 1, None).is_err());
+    assert_eq!(thinning(&memory, 6_000).status(), before);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u64),
+    /// Hand batches out from here; the cloud gets them when the flag says so, and says so never.
+    Send(u64, bool),
+    /// The acknowledgement of everything that the cloud has.
+    Acknowledge,
+    Restart,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        10 => (1_u64..=60).prop_map(Step::Append),
+        2 => (0_u64..6_000, any::<bool>()).prop_map(|(from, arrives)| Step::Send(from, arrives)),
+        1 => Just(Step::Acknowledge),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 20..160)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// The cloud's side of the promise: whatever is sent, lost on the way, acknowledged or not, and however often the
+    /// agent restarts while it thins, no recording arrives under two numbers, and every number is there or declared.
+    #[test]
+    fn thinning_never_makes_a_fix_arrive_twice(steps in steps(), max_bytes in 2_500_u64..9_000) {
+        let memory = Memory::default();
+        let mut outbox = thinning(&memory, max_bytes);
+        let mut cloud: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut numbers_of: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut declared = RangeSet::new();
+        let mut clock = 0;
+        for step in steps {
+            match step {
+                Step::Append(count) => {
+                    drive(&mut outbox, clock, count);
+                    clock += count;
+                }
+                Step::Send(from, arrives) => {
+                    if let Some(batch) = upload(&mut outbox, from).filter(|_| arrives) {
+                        for (number, fix) in (batch.first..).zip(&batch.fixes) {
+                            let known = cloud.insert(number, recorded(fix));
+                            prop_assert!(known.is_none_or(|known| known == recorded(fix)), "{} means two fixes", number);
+                            let other = numbers_of.insert(recorded(fix), number);
+                            prop_assert!(other.is_none_or(|other| other == number), "one fix under {:?} and {}", other, number);
+                        }
+                    }
+                }
+                Step::Acknowledge => {
+                    declared.extend_from(&outbox.status().lost.all());
+                    let mut durable: RangeSet = cloud.keys().filter_map(|n| SequenceRange::new(*n, *n)).collect();
+                    durable.extend_from(&declared);
+                    outbox.forget(&durable).unwrap();
+                }
+                Step::Restart => outbox = thinning(&memory, max_bytes),
+            }
+            prop_assert!(outbox.status().bytes <= max_bytes || memory.blocks().len() <= 3);
+        }
+        // Everything left is sent: with what arrived and what was declared, that is every number.
+        let mut all = outbox.status().lost.all();
+        all.extend_from(&declared);
+        for (number, fix) in everything(&mut outbox) {
+            let other = numbers_of.insert(recorded(&fix), number);
+            prop_assert!(other.is_none_or(|other| other == number), "one fix under {:?} and {}", other, number);
+            cloud.insert(number, recorded(&fix));
+        }
+        cloud.keys().for_each(|n| drop(all.insert(range(*n, *n))));
+        let next = outbox.status().next_sequence;
+        prop_assert_eq!(all, next.checked_sub(1).map(|last| set(&[(0, last)])).unwrap_or_default());
+        // The newest recording is never given up.
+        prop_assert!(clock == 0 || numbers_of.contains_key(&(clock - 1)) || outbox.status().held.is_empty());
     }
 }
