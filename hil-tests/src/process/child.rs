@@ -12,11 +12,15 @@ use tokio::process::{ChildStdout, Command};
 /// A program that does not end this long after SIGTERM is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// The path of one of the workspace's programs: beside this executable, where cargo puts them.
+/// The path of one of the workspace's programs: beside this executable, where cargo puts them, or what the variable
+/// `AVL_EDGE_PROGRAM` (for `avl-edge`) names, such as a build for ARM under an emulator.
 ///
 /// # Errors
 /// When it has not been built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(other) = std::env::var_os(format!("{}_PROGRAM", name.replace('-', "_").to_uppercase())) {
+        return Ok(other.into());
+    }
     let here = std::env::current_exe()?;
     // A test executable stands in `deps`, one folder below the programs.
     let found = here.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());

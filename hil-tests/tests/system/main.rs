@@ -11,5 +11,6 @@ mod front_door;
 mod kills;
 mod link_faults;
 mod live_map;
+mod sd_card;
 mod stage;
 mod whole_way;
