@@ -58,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
         Cloud::start(&place("cloud")?, &folder.path().join("avl-cloud.log"), Ports::default()).await?;
     let start = chrono::Utc::now().timestamp_millis();
     let receiver =
-        VirtualReceiver::plug_in(Feed::drive(Drive::seeded(SEED, start, 1), None), Pace::RealTime, None)?;
+        VirtualReceiver::plug_in(Feed::drive(Drive::seeded(SEED, start, 1), None), Pace::Real, None)?;
     let source = Source::virtual_serial(receiver.device());
     let log = folder.path().join("avl-edge.log");
     let mut edge = Edge::configure(&place("edge")?, &log, &source, &cloud.ports().quic.clone(), DELIVERED)?;
