@@ -12,6 +12,7 @@ use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
 
+use super::session::LANES;
 use super::settings::IngestSettings;
 use crate::data_dir::write_private;
 
@@ -21,8 +22,6 @@ const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Acknowledgements and welcomes are small.
 const SEND_WINDOW: u64 = 128 * 1024;
-/// One lane at a time now, and room for the backlog lane.
-const LANES: u32 = 2;
 const CONTROL_STREAMS: u32 = 1;
 /// Datagrams kept for handshakes that have not been looked at yet.
 const INCOMING_BUFFER: u64 = 64 * 1024;
@@ -128,7 +127,7 @@ fn transport(settings: &IngestSettings) -> Result<TransportConfig, EndpointError
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(None)
         .max_concurrent_bidi_streams(VarInt::from_u32(CONTROL_STREAMS))
-        .max_concurrent_uni_streams(VarInt::from_u32(LANES))
+        .max_concurrent_uni_streams(VarInt::from_u32(LANES as u32))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)

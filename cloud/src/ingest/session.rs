@@ -3,7 +3,7 @@
 //! Completion comes before intake: what has become durable is settled before more is read, and no more than
 //! [`MAX_PENDING`] appends wait for the disk, so a vehicle that sends faster than the disk writes is slowed down by
 //! QUIC's flow control. Appends become durable in the order in which they came, so an acknowledgement that is asked
-//! for with a batch covers everything sent before it.
+//! for with a batch covers everything sent before it on its lane; between lanes there is no order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +35,8 @@ use crate::store::{MAX_SEQUENCE, Store};
 use crate::time::now_utc;
 
 const MAX_PENDING: usize = 64;
+/// Live and backlog. A vehicle may open them in any order, or only one.
+pub(super) const LANES: usize = 2;
 /// A vehicle that takes longer to make room for an acknowledgement is gone or hostile.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -141,7 +143,7 @@ async fn begin<'a>(
         context,
         send,
         control: Some(control),
-        lane: None,
+        lanes: [None, None],
         pending: FuturesOrdered::new(),
         acks: AckPolicy::new(settings.ack_interval),
     };
@@ -166,7 +168,7 @@ struct Session<'a> {
     send: SendStream,
     /// `None` once the vehicle has finished it.
     control: Option<FrameReader<Control>>,
-    lane: Option<FrameReader<Lane>>,
+    lanes: [Option<FrameReader<Lane>>; LANES],
     pending: FuturesOrdered<BoxFuture<'static, Result<Settled, JournalError>>>,
     acks: AckPolicy,
 }
@@ -175,7 +177,8 @@ enum Event {
     Settled(Result<Settled, JournalError>),
     AckDue,
     Message(Result<Option<(avl_shared::link::ToCloud, OwnedSemaphorePermit)>, ReadFailure>),
-    Frame(Result<Option<(avl_shared::link::LaneFrame, OwnedSemaphorePermit)>, ReadFailure>),
+    /// Of the lane with this index.
+    Frame(usize, LaneRead),
     LaneOpened(RecvStream),
     Stop,
     Gone,
@@ -199,15 +202,15 @@ impl Session<'_> {
     async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
         let room = self.pending.len() < MAX_PENDING;
         let ack_at = self.acks.deadline();
-        let has_lane = self.lane.is_some();
+        let may_open = self.lanes.iter().any(Option::is_none);
         tokio::select! {
             biased;
             _ = stop.wait_for(|&stop| stop) => Event::Stop,
             Some(settled) = self.pending.next() => Event::Settled(settled),
             () = sleep_until(ack_at.unwrap_or_else(Instant::now)), if ack_at.is_some() => Event::AckDue,
             message = read(self.control.as_mut()), if room => Event::Message(message),
-            frame = read(self.lane.as_mut()), if room => Event::Frame(frame),
-            opened = self.connection.accept_uni(), if !has_lane => opened.map_or(Event::Gone, Event::LaneOpened),
+            (lane, frame) = read_lanes(&mut self.lanes), if room => Event::Frame(lane, frame),
+            opened = self.connection.accept_uni(), if may_open => opened.map_or(Event::Gone, Event::LaneOpened),
             _ = self.connection.closed() => Event::Gone,
         }
     }
@@ -230,10 +233,10 @@ impl Session<'_> {
                     Ok(())
                 }
             },
-            Event::Frame(frame) => match frame? {
+            Event::Frame(lane, frame) => match frame? {
                 Some((frame, permit)) => self.frame(frame.batch, frame.ack_wanted, permit).await,
                 None => {
-                    self.lane = None;
+                    self.lanes[lane] = None;
                     // The vehicle has nothing more to send: it waits for what is durable.
                     self.ask();
                     Ok(())
@@ -241,7 +244,10 @@ impl Session<'_> {
             },
             Event::LaneOpened(stream) => {
                 let memory = Arc::clone(&self.context.memory);
-                self.lane = Some(FrameReader::new(stream, memory, self.context.settings.frame_timeout));
+                let reader = FrameReader::new(stream, memory, self.context.settings.frame_timeout);
+                if let Some(free) = self.lanes.iter_mut().find(|lane| lane.is_none()) {
+                    *free = Some(reader);
+                }
                 Ok(())
             }
             Event::Stop | Event::Gone => Ok(()),
@@ -406,6 +412,17 @@ impl Session<'_> {
             let _ = self.send.stopped().await;
         }
         Ok(())
+    }
+}
+
+type LaneRead = Result<Option<(avl_shared::link::LaneFrame, OwnedSemaphorePermit)>, ReadFailure>;
+
+/// Whichever lane has a frame; a busy one does not starve the other.
+async fn read_lanes(lanes: &mut [Option<FrameReader<Lane>>; LANES]) -> (usize, LaneRead) {
+    let [first, second] = lanes;
+    tokio::select! {
+        frame = read(first.as_mut()) => (0, frame),
+        frame = read(second.as_mut()) => (1, frame),
     }
 }
 

@@ -72,6 +72,7 @@ async fn drive(
             durability: config.buffer.durability,
             ack_interval: config.uplink.ack_interval,
             ack_timeout: config.uplink.ack_timeout,
+            backlog_rate: config.uplink.backlog_rate.0,
         },
         reconnect_max: config.uplink.reconnect_max,
     };

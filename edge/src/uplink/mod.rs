@@ -19,6 +19,7 @@ mod repeated;
 mod run;
 mod session;
 mod view;
+mod window;
 
 pub use config::{QuicConfig, UplinkConfig};
 pub use pace::Pace;

@@ -1,4 +1,4 @@
-//! One connection, from its welcome to its end: carries out what [`Lane`] decides.
+//! One connection, from its welcome to its end: carries out what [`Lanes`] decides.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use avl_shared::link::{
 };
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use rand::Rng;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::lane::{BATCH_FIXES, Decision, Lane, LanePolicy};
+use super::lane::{Decision, LaneName, LanePolicy, Lanes, Next, Orders};
 use super::{Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
 
@@ -36,11 +36,11 @@ pub(crate) struct Session<'a> {
     status: watch::Receiver<Status>,
     finish: watch::Receiver<bool>,
     pace: watch::Receiver<Pace>,
-    lane: Lane,
+    lanes: Lanes,
     epoch: Epoch,
     /// Losses that were declared on this connection.
     declared: RangeSet,
-    limits: UploadLimits,
+    max_bytes: usize,
     /// When to leave a draining server.
     leave_at: Option<Instant>,
 }
@@ -59,10 +59,10 @@ impl<'a> Session<'a> {
             buffer,
             finish: ports.finish.clone(),
             pace: ports.pace.clone(),
-            lane: Lane::new(policy, &now, Instant::now()),
+            lanes: Lanes::new(policy, &now, Instant::now()),
             epoch: now.epoch,
             declared: RangeSet::new(),
-            limits: UploadLimits { max_fixes: usize::try_from(BATCH_FIXES).unwrap_or(1), max_bytes },
+            max_bytes,
             leave_at: None,
             link,
             status,
@@ -84,31 +84,30 @@ impl<'a> Session<'a> {
     }
 
     async fn exchange(&mut self) -> Result<SessionEnd, BufferError> {
-        let outgoing = self.link.outgoing.clone();
+        let (live, backlog) = (self.link.outgoing.clone(), self.link.backlog.clone());
         loop {
             // Acknowledgements before anything new: they make room.
             while let Ok(message) = self.link.incoming.try_recv() {
                 self.take(message).await?;
             }
             if *self.finish.borrow_and_update() {
-                self.lane.finish();
+                self.lanes.finish();
             }
+            let orders = Orders { pace: *self.pace.borrow_and_update(), backlog: true };
             let (status, now) = (self.status.borrow_and_update().clone(), Instant::now());
             if self.leave_at.is_some_and(|leave| leave <= now) {
                 return Ok(SessionEnd::Drained);
             }
             if let Some(declaration) = self.undeclared(&status) {
-                if outgoing.send(Outgoing::Control(declaration)).await.is_err() {
+                if live.send(Outgoing::Control(declaration)).await.is_err() {
                     return Ok(self.broken(&status).await);
                 }
                 continue;
             }
-            let (send_from, wake_at) = match self.lane.decide(&status, *self.pace.borrow_and_update(), now) {
+            let (live_next, backlog_next, wake_at) = match self.lanes.decide(&status, orders, now) {
                 Decision::Done => return Ok(SessionEnd::Done),
                 Decision::Unanswered => return Ok(SessionEnd::Unanswered),
-                // A link that takes nothing must not keep us past the deadline.
-                Decision::Send { from } => (Some(from), self.lane.deadline()),
-                Decision::Wait { until } => (None, until),
+                Decision::Go { live, backlog, wake_at } => (live, backlog, wake_at),
             };
             let wake_at = [wake_at, self.leave_at].into_iter().flatten().min();
             tokio::select! {
@@ -117,20 +116,17 @@ impl<'a> Session<'a> {
                     Some(message) => self.take(message).await?,
                     None => return Ok(self.broken(&status).await),
                 },
-                permit = outgoing.reserve(), if send_from.is_some() => {
+                (permit, next) = room(&live, live_next) => {
                     let Ok(permit) = permit else { return Ok(self.broken(&status).await) };
-                    let Some(upload) = self.buffer.next_upload(send_from.unwrap_or_default(), self.limits).await? else {
-                        continue;
-                    };
-                    if upload.bytes.len() > self.limits.max_bytes {
-                        tracing::error!(range = %upload.range, bytes = upload.bytes.len(), "block exceeds what the cloud takes");
-                        self.buffer.give_up(upload.range, LossReason::Rejected).await?;
-                        continue;
+                    if let Some(frame) = self.batch(LaneName::Live, next).await? {
+                        permit.send(Outgoing::Batch(frame));
                     }
-                    let status = self.status.borrow().clone();
-                    let ack_wanted = self.lane.sending(upload.range, &status, Instant::now());
-                    tracing::debug!(range = %upload.range, bytes = upload.bytes.len(), ack_wanted, "batch sent");
-                    permit.send(Outgoing::Batch(LaneFrame { ack_wanted, batch: upload.bytes.into() }));
+                }
+                (permit, next) = room(&backlog, backlog_next) => {
+                    let Ok(permit) = permit else { return Ok(self.broken(&status).await) };
+                    if let Some(frame) = self.batch(LaneName::Backlog, next).await? {
+                        permit.send(frame);
+                    }
                 }
                 changed = self.status.changed() => changed.map_err(|_| BufferError::Stopped)?,
                 Ok(()) = self.finish.changed() => {}
@@ -138,6 +134,27 @@ impl<'a> Session<'a> {
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
             }
         }
+    }
+
+    /// The batch that a lane has next; `None` when the buffer has changed under it, or it cannot be sent.
+    async fn batch(&mut self, lane: LaneName, next: Next) -> Result<Option<LaneFrame>, BufferError> {
+        let limits = UploadLimits {
+            max_fixes: usize::try_from(next.max_fixes).unwrap_or(usize::MAX),
+            max_bytes: self.max_bytes,
+        };
+        let upload = self.buffer.next_upload(next.from, limits).await?;
+        // Another one: what was meant is no longer held, or turned out damaged. Decide anew.
+        let Some(upload) = upload.filter(|upload| upload.range.contains(next.from)) else { return Ok(None) };
+        if upload.bytes.len() > self.max_bytes {
+            tracing::error!(range = %upload.range, bytes = upload.bytes.len(), "block exceeds what the cloud takes");
+            self.buffer.give_up(upload.range, LossReason::Rejected).await?;
+            return Ok(None);
+        }
+        let status = self.status.borrow().clone();
+        let bytes = upload.bytes.len();
+        let ack_wanted = self.lanes.sending(lane, upload.range, bytes as u64, &status, Instant::now());
+        tracing::debug!(?lane, range = %upload.range, bytes, ack_wanted, "batch sent");
+        Ok(Some(LaneFrame { ack_wanted, batch: upload.bytes.into() }))
     }
 
     async fn take(&mut self, message: ToVehicle) -> Result<(), BufferError> {
@@ -148,7 +165,7 @@ impl<'a> Session<'a> {
                         tracing::debug!(%ranges, "acknowledged");
                         self.buffer.forget(ranges).await?;
                         let status = self.status.borrow().clone();
-                        self.lane.acknowledged(&status, Instant::now());
+                        self.lanes.acknowledged(&status, Instant::now());
                     }
                     Err(error) => tracing::warn!(%error, "acknowledgement ignored"),
                 }
@@ -192,10 +209,21 @@ impl<'a> Session<'a> {
 
     async fn broken(&mut self, status: &Status) -> SessionEnd {
         match (&mut self.link.end).await {
-            Ok(LinkEnd::Silent) if self.lane.is_quiet(status) => SessionEnd::Lapsed,
+            Ok(LinkEnd::Silent) if self.lanes.is_quiet(status) => SessionEnd::Lapsed,
             Ok(LinkEnd::Silent) => SessionEnd::Broken("nothing heard from the cloud any more".to_owned()),
             Ok(LinkEnd::Lost(cause)) => SessionEnd::Broken(cause),
             Err(error) => SessionEnd::Broken(error.to_string()),
         }
+    }
+}
+
+/// Waits for a lane to take the batch that it has next; for ever when it has none.
+async fn room<T>(
+    lane: &mpsc::Sender<T>,
+    next: Option<Next>,
+) -> (Result<mpsc::Permit<'_, T>, mpsc::error::SendError<()>>, Next) {
+    match next {
+        Some(next) => (lane.reserve().await, next),
+        None => std::future::pending().await,
     }
 }

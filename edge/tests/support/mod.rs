@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub(crate) struct Journal {
     pub(crate) hellos: Vec<Hello>,
     pub(crate) lost: Vec<DeclareLost>,
     pub(crate) frames: usize,
+    /// Fixes made durable, those that were so already included.
+    pub(crate) received: usize,
 }
 
 pub(crate) struct Cloud {
@@ -173,8 +176,12 @@ async fn serve(connection: Connection, script: Script, journal: Arc<Mutex<Journa
         }
         None
     };
-    let lane = lane(&connection, script, &journal, &send);
-    tokio::select! { end = control => end, end = lane => end }
+    let frames = AtomicUsize::new(0);
+    let lanes = async {
+        let lane = || lane(&connection, script, &journal, &send, &frames);
+        tokio::join!(lane(), lane()).0
+    };
+    tokio::select! { end = control => end, end = lanes => end }
 }
 
 async fn lane(
@@ -182,17 +189,17 @@ async fn lane(
     script: Script,
     journal: &Mutex<Journal>,
     send: &tokio::sync::Mutex<SendStream>,
+    frames: &AtomicUsize,
 ) -> Option<()> {
     let mut stream = connection.accept_uni().await.ok()?;
     let mut buffer = BytesMut::new();
-    let mut frames = 0;
     loop {
         while let Some(frame) = LaneFrame::take(&mut buffer, batch::MAX_BYTES).unwrap() {
-            if matches!(script, Script::CloseAfter(count) if frames >= count) {
+            let before = frames.fetch_add(1, Ordering::Relaxed);
+            if matches!(script, Script::CloseAfter(count) if before >= count) {
                 connection.close(VarInt::from_u32(7), b"power cut");
                 return None;
             }
-            frames += 1;
             let batch = batch::decode(&frame.batch).unwrap();
             let range = SequenceRange::starting_at(batch.first, batch.fixes.len() as u64).unwrap();
             if matches!(script, Script::RejectHolding(number) if range.contains(number)) {
@@ -208,6 +215,7 @@ async fn lane(
             let durable = {
                 let mut journal = journal.lock().unwrap();
                 journal.frames += 1;
+                journal.received += batch.fixes.len();
                 for (number, fix) in (batch.first..).zip(batch.fixes) {
                     if let Some(known) = journal.fixes.insert(number, fix.clone()) {
                         assert_eq!(known, fix, "number {number} means two fixes");
@@ -216,7 +224,7 @@ async fn lane(
                 journal.durable.insert(range);
                 ranges_to_message(&journal.durable)
             };
-            if matches!(script, Script::DrainAfter(count) if count == frames) {
+            if matches!(script, Script::DrainAfter(count) if count == before + 1) {
                 let draining = Draining { reconnect_within_ms: 100 };
                 say(&mut *send.lock().await, to_vehicle::Message::Draining(draining)).await?;
             }

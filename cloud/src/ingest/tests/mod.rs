@@ -5,8 +5,8 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use avl_shared::link::{DeclareLost, Hello, LossReason, message, to_cloud, to_vehicle};
-use bytes::Bytes;
+use avl_shared::link::{DeclareLost, Hello, LaneFrame, LossReason, message, to_cloud, to_vehicle};
+use bytes::{Bytes, BytesMut};
 use quinn::ConnectionError;
 use tokio::sync::watch;
 
@@ -32,6 +32,30 @@ async fn an_ack_comes_only_after_the_batch_is_durable_and_covers_what_came_befor
     assert!(early.is_err(), "{early:?}");
     cloud.journal.disk.add_permits(1);
     assert_eq!(vehicle.acked().await, "0-119");
+}
+
+#[tokio::test]
+async fn two_lanes_are_read_side_by_side_and_one_that_is_half_sent_holds_up_no_ack_of_the_other() {
+    let cloud = Cloud::start();
+    let mut vehicle = cloud.vehicle().await;
+    vehicle.durable().await;
+    // Half a batch of the backlog.
+    let mut backlog = vehicle.connection.open_uni().await.unwrap();
+    let mut frame = BytesMut::new();
+    LaneFrame { ack_wanted: true, batch: batch(EPOCH, 0, 60) }.write(&mut frame);
+    let (begin, rest) = frame.split_at(frame.len() / 2);
+    backlog.write_all(begin).await.unwrap();
+    vehicle.upload(batch(EPOCH, 60, 10), true).await;
+    assert_eq!(vehicle.acked().await, "60-69");
+    backlog.write_all(rest).await.unwrap();
+    assert_eq!(vehicle.acked().await, "0-59");
+    // A lane that has ended makes room for another.
+    backlog.finish().unwrap();
+    let mut third = vehicle.connection.open_uni().await.unwrap();
+    let mut frame = BytesMut::new();
+    LaneFrame { ack_wanted: true, batch: batch(EPOCH, 70, 10) }.write(&mut frame);
+    third.write_all(&frame).await.unwrap();
+    assert_eq!(vehicle.acked().await, "70-79");
 }
 
 #[tokio::test]
