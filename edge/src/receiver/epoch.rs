@@ -14,7 +14,7 @@ use avl_shared::fix::{Fix, Verdict};
 use super::calendar::{Date, TimeOfDay};
 use super::cycle::Cycle;
 use super::fields::{Coordinates, Field};
-use super::sentence::{COMBINED, Kind, Report, Talker};
+use super::sentence::{COMBINED, Dilution, Kind, Report, Talker};
 
 /// Kinds that can be in an epoch, as indices.
 pub(super) const KINDS: usize = 7;
@@ -42,6 +42,7 @@ pub(super) struct Epoch {
     pub time: Option<TimeOfDay>,
     pub date: Option<Date>,
     pub fix: Fix,
+    pub dilution: Dilution,
     /// Whether a sentence was in it that describes the whole solution (RMC, GGA, GNS).
     pub principal: bool,
     /// A date for another instant that was printed among its sentences.
@@ -50,12 +51,16 @@ pub(super) struct Epoch {
     pub end: u64,
     /// Set when more sentences of the same instant may still come.
     pub may_go_on: bool,
+    /// Set when the next epoch has begun.
+    pub over: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant)] // handed on at once, never stored
 pub(super) enum Output {
     Epoch(Epoch),
+    /// The next epoch has begun after this one, which was delivered before.
+    Over(Option<TimeOfDay>),
     /// A date for the instants around it, from outside any epoch.
     Date(TimeOfDay, Date),
 }
@@ -140,6 +145,21 @@ impl Assembler {
         self.release_date(output);
     }
 
+    /// Adds a GSV that ends `end` bytes into the stream: it says nothing of the fix, but its epoch reaches up to it.
+    pub(super) fn extend(&mut self, end: u64) {
+        if !self.is_ahead()
+            && let Some(open) = &mut self.open
+        {
+            open.date_beside = self.pending_date.take().or(open.date_beside);
+            open.end = end;
+        }
+    }
+
+    /// Whether sentences of the coming epoch have come already, so that what follows them belongs to it too.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.held != [None, None]
+    }
+
     fn push_date(&mut self, report: Report, end: u64, output: &mut impl FnMut(Output)) {
         let (time, date) = (report.time.value(), report.date.value());
         if time.is_some() && self.open.as_ref().is_some_and(|open| open.time == time) {
@@ -178,8 +198,10 @@ impl Assembler {
             if let Some(cycle) = &mut self.cycle {
                 cycle.learn(open.counts, open.finest());
             }
-            if !open.delivered {
-                output(Output::Epoch(open.compose()));
+            if open.delivered {
+                output(Output::Over(open.time));
+            } else {
+                output(Output::Epoch(Epoch { over: true, ..open.compose() }));
             }
         }
         self.release_date(output);
@@ -265,7 +287,8 @@ impl Open {
             Kind::Gll => self.position().is_some_and(|position| position.decimals() >= finest),
             Kind::Vtg => has(Kind::Rmc, |rmc| rmc.speed.is_some() && rmc.course.is_some()),
             Kind::Zda => has(Kind::Rmc, |rmc| rmc.date.value().is_some()),
-            Kind::Gsa => has(Kind::Gga, |gga| gga.hdop.is_some()) || has(Kind::Gns, |gns| gns.hdop.is_some()),
+            // They all print the dilution of the whole solution.
+            Kind::Gsa => has(Kind::Gsa, |gsa| gsa.hdop.is_some()),
             Kind::Rmc | Kind::Gga | Kind::Gns | Kind::Gsv | Kind::Gst => false,
         }
     }
@@ -298,8 +321,9 @@ impl Open {
         };
         let date = [Kind::Rmc, Kind::Zda].iter().find_map(|kind| self.report(*kind)?.date.value());
         let principal = self.reports.iter().flatten().any(|report| report.kind.is_principal());
+        let dilution = self.report(Kind::Gsa).map(|gsa| gsa.dilution).unwrap_or_default();
         let Self { time, date_beside, end, .. } = *self;
-        Epoch { time, date, fix, principal, date_beside, end, may_go_on: false }
+        Epoch { time, date, fix, dilution, principal, date_beside, end, may_go_on: false, over: false }
     }
 }
 

@@ -11,12 +11,14 @@
 mod calendar;
 mod cycle;
 mod epoch;
+mod extras;
 mod fields;
 mod framer;
 mod integrity;
 #[cfg(test)]
 mod real_logs;
 mod sentence;
+mod sky;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -25,6 +27,9 @@ mod tests;
 #[cfg(test)]
 pub(crate) use testing::sentence as sentence_for_tests;
 
+pub use extras::{Antenna, Extras, FixMode};
+pub use sky::{Constellation, SatelliteView};
+
 use avl_shared::fix::{Fix, Verdict};
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +37,8 @@ use calendar::{Calendar, TimeOfDay};
 use epoch::{Assembler, Epoch, Output};
 use framer::Framer;
 use integrity::Integrity;
-use sentence::Reading;
+use sentence::{Dilution, Reading};
+use sky::{Signals, Sky};
 
 /// A receiver that prints RMC, GGA or GNS and then, so many times in a row, GLL alone was set to print GLL alone.
 const LONE_GLL_TO_BELIEVE: u8 = 10;
@@ -73,6 +79,8 @@ struct Memory {
     /// The receiver prints RMC, GGA or GNS.
     principal: bool,
     lone_gll: u8,
+    /// As the last epoch that was over printed it.
+    in_view: Option<u8>,
     /// The instant whose remaining sentences, if there are any, are to be ignored.
     straggling: Option<TimeOfDay>,
 }
@@ -81,6 +89,7 @@ struct Memory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     pub fix: Fix,
+    pub extras: Extras,
     pub resume: ResumePoint,
 }
 
@@ -88,6 +97,8 @@ pub struct Observation {
 pub struct Receiver {
     framer: Framer,
     assembler: Assembler,
+    sky: Sky,
+    antenna: Option<Antenna>,
     memory: Memory,
     /// Bytes taken so far, counted from the start of the stream.
     offset: u64,
@@ -125,6 +136,8 @@ impl Receiver {
         Self {
             framer: Framer::default(),
             assembler,
+            sky: Sky::default(),
+            antenna: None,
             memory: Memory::default(),
             offset: 0,
             unknown: 0,
@@ -149,17 +162,50 @@ impl Receiver {
         }
     }
 
+    /// The satellites as they were printed last.
+    #[must_use]
+    pub fn sky(&self) -> Vec<SatelliteView> {
+        self.sky.rows()
+    }
+
+    /// What the receiver said last of its antenna; most say nothing.
+    #[must_use]
+    pub const fn antenna(&self) -> Option<Antenna> {
+        self.antenna
+    }
+
     /// Takes the next bytes. `arrived_ms` is the time by a clock that never jumps, for a receiver that is listened to;
     /// `None` for a recorded stream.
     pub fn push(&mut self, bytes: &[u8], arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
-        let Self { framer, assembler, memory, offset, unknown, malformed, fragments, fixes } = self;
-        framer.push(bytes, |body, end| match sentence::read(body) {
-            Reading::Unknown => *unknown += 1,
-            Reading::Malformed => *malformed += 1,
-            Reading::Report(report) => {
-                assembler.push(report, *offset + end as u64, &mut |output| {
-                    memory.take(output, arrived_ms, fragments, fixes, &mut deliver);
-                });
+        let Self { framer, assembler, sky, antenna, memory, offset, unknown, malformed, fragments, fixes } =
+            self;
+        framer.push(bytes, |body, end| {
+            let end = *offset + end as u64;
+            let (report, active) = match sentence::read(body) {
+                Reading::Report(report) => (report, None),
+                Reading::Active(report, active) => (report, Some(active)),
+                Reading::InView(in_view) => {
+                    assembler.extend(end);
+                    return sky.in_view(&in_view, assembler.is_ahead());
+                }
+                Reading::Antenna(told) => {
+                    *antenna = Some(told);
+                    return;
+                }
+                Reading::Unknown => {
+                    *unknown += 1;
+                    return;
+                }
+                Reading::Malformed => {
+                    *malformed += 1;
+                    return;
+                }
+            };
+            assembler.push(report, end, &mut |output| {
+                memory.take(output, arrived_ms, sky, fragments, fixes, &mut deliver);
+            });
+            if let Some(active) = active {
+                sky.active(&active, assembler.is_ahead());
             }
         });
         *offset += bytes.len() as u64;
@@ -167,8 +213,8 @@ impl Receiver {
 
     /// The receiver has been silent for longer than it ever is within an epoch: delivers what there is.
     pub fn pause(&mut self, arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
-        let Self { assembler, memory, fragments, fixes, .. } = self;
-        assembler.pause(&mut |output| memory.take(output, arrived_ms, fragments, fixes, &mut deliver));
+        let Self { assembler, sky, memory, fragments, fixes, .. } = self;
+        assembler.pause(&mut |output| memory.take(output, arrived_ms, sky, fragments, fixes, &mut deliver));
     }
 
     /// The stream is over, or was interrupted: delivers what there is and gives up a sentence that had begun.
@@ -183,6 +229,7 @@ impl Memory {
         &mut self,
         output: Output,
         arrived_ms: Option<u64>,
+        sky: &mut Sky,
         fragments: &mut u64,
         fixes: &mut u64,
         deliver: &mut impl FnMut(Observation),
@@ -191,10 +238,16 @@ impl Memory {
             Output::Date(time, date) => {
                 self.calendar.resolve(time, Some(date));
             }
-            Output::Epoch(epoch) if self.is_fragment(&epoch) => *fragments += 1,
+            Output::Over(_) => self.absorb(sky.turn()),
+            Output::Epoch(epoch) if self.is_fragment(&epoch) => {
+                *fragments += 1;
+                if epoch.over {
+                    self.absorb(sky.turn());
+                }
+            }
             Output::Epoch(epoch) => {
                 *fixes += 1;
-                deliver(self.observe(epoch, arrived_ms));
+                deliver(self.observe(epoch, arrived_ms, sky));
             }
         }
     }
@@ -211,8 +264,16 @@ impl Memory {
         !epoch.principal && self.principal
     }
 
-    fn observe(&mut self, epoch: Epoch, arrived_ms: Option<u64>) -> Observation {
-        let Epoch { time, date, mut fix, date_beside, end, may_go_on, .. } = epoch;
+    /// How the satellites were heard is known when the epoch is over, which for a live receiver is after its fix: it
+    /// counts for the next.
+    fn absorb(&mut self, signals: Option<Signals>) {
+        self.in_view = signals.map(|signals| signals.in_view).or(self.in_view);
+    }
+
+    fn observe(&mut self, epoch: Epoch, arrived_ms: Option<u64>, sky: &mut Sky) -> Observation {
+        let Epoch { time, date, mut fix, dilution, date_beside, end, may_go_on, over, .. } = epoch;
+        let Dilution { mode, pdop, vdop } = dilution;
+        let extras = Extras { mode, pdop, vdop, satellites_in_view: self.in_view };
         fix.time = time.and_then(|time| self.calendar.resolve(time, date));
         fix.verdict.set(Verdict::NO_TIME, fix.time.is_none());
         fix.verdict |= self.integrity.judge(&fix, time, arrived_ms);
@@ -220,6 +281,9 @@ impl Memory {
             self.calendar.resolve(time, Some(date));
         }
         self.straggling = time.filter(|_| may_go_on);
-        Observation { fix, resume: ResumePoint { offset: end, memory: *self } }
+        if over {
+            self.absorb(sky.turn());
+        }
+        Observation { fix, extras, resume: ResumePoint { offset: end, memory: *self } }
     }
 }

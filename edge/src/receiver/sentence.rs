@@ -11,9 +11,11 @@ use avl_shared::fix::{Decimal, Quality};
 use nmea::SentenceType;
 
 use super::calendar::{Date, TimeOfDay};
+use super::extras::{Antenna, FixMode};
 use super::fields::{
     Coordinates, Field, coordinates, course, decimal, dilution, knots_from_kmh, not_negative, time_of_day,
 };
+use super::sky::{self, Active, InView};
 
 /// Two characters: `GP`, `GN`, `BD` and so on.
 pub(super) type Talker = [u8; 2];
@@ -21,10 +23,10 @@ pub(super) type Talker = [u8; 2];
 /// The solution of all constellations together.
 pub(super) const COMBINED: Talker = *b"GN";
 
-/// Fields of the longest sentence in use: GSA has 18 with its address. More are not looked at.
-const MAX_FIELDS: usize = 20;
+/// Fields of the longest sentence in use: GSV has 21 with its address. More are not looked at.
+const MAX_FIELDS: usize = 21;
 
-/// The types in use. GSV and GST are recognised; nothing of theirs is in a fix yet.
+/// The types in use. GST is recognised; nothing of it is in a fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Rmc,
@@ -54,11 +56,28 @@ pub(super) struct Report {
     pub course: Option<Decimal>,
     pub hdop: Option<Decimal>,
     pub satellites: Option<u8>,
+    /// GSA only.
+    pub dilution: Dilution,
+}
+
+/// What GSA alone prints of the solution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Dilution {
+    pub mode: Option<FixMode>,
+    pub pdop: Option<Decimal>,
+    pub vdop: Option<Decimal>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant)] // taken apart at once, never stored
 pub(super) enum Reading {
     Report(Report),
+    /// GSA: what it says of the solution, and the satellites used.
+    Active(Report, Active),
+    /// GSV.
+    InView(InView),
+    /// A text, or a proprietary sentence, that tells how the antenna is.
+    Antenna(Antenna),
     /// Of a type that is not used, or proprietary.
     Unknown,
     /// Of a type that is used, but with fewer fields than any version of the standard gives it.
@@ -75,7 +94,7 @@ pub(super) fn read(body: &str) -> Reading {
         count += 1;
     }
     let Some((talker, kind)) = identify(fields[0]) else {
-        return Reading::Unknown;
+        return Antenna::of(&fields[..count]).map_or(Reading::Unknown, Reading::Antenna);
     };
     if count < kind.least_fields() {
         return Reading::Malformed;
@@ -92,6 +111,7 @@ pub(super) fn read(body: &str) -> Reading {
         course: None,
         hdop: None,
         satellites: None,
+        dilution: Dilution::default(),
     };
     match kind {
         Kind::Rmc => rmc(&fields, &mut report),
@@ -100,8 +120,14 @@ pub(super) fn read(body: &str) -> Reading {
         Kind::Gll => gll(&fields, &mut report),
         Kind::Vtg => vtg(&fields, &mut report),
         Kind::Zda => zda(&fields, &mut report),
-        Kind::Gsa => report.hdop = dilution(fields[16]),
-        Kind::Gsv | Kind::Gst => {}
+        Kind::Gsa => {
+            gsa(&fields, &mut report);
+            return Reading::Active(report, sky::active(talker, &fields[..count]));
+        }
+        Kind::Gsv => {
+            return sky::in_view(talker, &fields[..count]).map_or(Reading::Malformed, Reading::InView);
+        }
+        Kind::Gst => {}
     }
     Reading::Report(report)
 }
@@ -219,6 +245,16 @@ fn vtg(fields: &[&str; MAX_FIELDS], report: &mut Report) {
     }
 }
 
+/// `A or M, mode, 12 satellites, PDOP, HDOP, VDOP [, system]`
+fn gsa(fields: &[&str; MAX_FIELDS], report: &mut Report) {
+    report.hdop = dilution(fields[16]);
+    report.dilution = Dilution {
+        mode: FixMode::from_digit(fields[2]),
+        pdop: dilution(fields[15]),
+        vdop: dilution(fields[17]),
+    };
+}
+
 /// `time, day, month, year, …`
 fn zda(fields: &[&str; MAX_FIELDS], report: &mut Report) {
     report.time = time_of_day(fields[1]);
@@ -259,7 +295,7 @@ mod tests {
 
     fn report(body: &str) -> Report {
         match read(body) {
-            Reading::Report(report) => report,
+            Reading::Report(report) | Reading::Active(report, _) => report,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -272,7 +308,8 @@ mod tests {
     #[test]
     fn any_two_letters_talk_but_proprietary_sentences_are_unknown() {
         for talker in ["GP", "GN", "GL", "GA", "GB", "BD", "GQ", "QZ", "GI", "II", "XX"] {
-            assert_eq!(report(&format!("{talker}GSV,1,1,00")).kind, Kind::Gsv);
+            assert!(matches!(read(&format!("{talker}GSV,1,1,00")), Reading::InView(_)), "{talker}");
+            assert_eq!(report(&format!("{talker}GST,021417.00,1,,,,1,1,1")).kind, Kind::Gst);
         }
         for body in [
             "PGRME,2.3,M,3.3,M,4.0,M",
@@ -373,6 +410,18 @@ mod tests {
         assert_eq!(hdop("1.48,0.76,1.27,1").as_deref(), Some("0.76"));
         assert_eq!(hdop(",2,").as_deref(), Some("2"));
         assert_eq!(hdop(",,"), None);
+    }
+
+    #[test]
+    fn gsa_gives_mode_and_the_other_dilutions() {
+        let got = report("GNGSA,A,3,17,02,,,,,,,,,,,1.48,0.76,1.27,1").dilution;
+        assert_eq!(got.mode, Some(FixMode::ThreeD));
+        assert_eq!(
+            (got.pdop.unwrap().to_string(), got.vdop.unwrap().to_string()),
+            ("1.48".into(), "1.27".into())
+        );
+        let none = report("GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99").dilution;
+        assert_eq!(none, Dilution { mode: Some(FixMode::None), pdop: None, vdop: None });
     }
 
     #[test]

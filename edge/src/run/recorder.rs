@@ -38,7 +38,7 @@ pub async fn record(
         let deadline = Instant::now() + settings.durability;
         let (mut block, mut cursor) = (Vec::with_capacity(BLOCK_FIXES), None);
         let mut next = Some(first);
-        while let Some(Observed { mut fix, cursor: behind }) = next.take() {
+        while let Some(Observed { mut fix, cursor: behind, .. }) = next.take() {
             // Without GNSS time, the time since boot is the only order there is.
             if fix.time.is_none() {
                 fix.uptime = uptime_ms();

@@ -22,12 +22,14 @@ use avl_shared::fix::Fix;
 use tokio::sync::mpsc;
 
 use crate::health::View;
-use crate::receiver::Counts;
+use crate::receiver::{Counts, Extras};
 
 /// A fix, and where to take up the replay that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     pub fix: Fix,
+    /// What the receiver said beside it.
+    pub extras: Extras,
     /// `None` for a source that cannot be wound back: a serial device, standard input.
     pub cursor: Option<ReplayCursor>,
 }

@@ -59,7 +59,7 @@ pub(super) async fn run(
                 receiver.finish(None, |observation| observed.push(observation));
             }
         }
-        for Observation { fix, resume } in observed {
+        for Observation { fix, extras, resume } in observed {
             if let Some(due) = pace.due(fix.time, Instant::now()) {
                 tokio::select! {
                     () = sleep_until(due) => {}
@@ -67,7 +67,7 @@ pub(super) async fn run(
                 }
             }
             let cursor = head.map(|head| ReplayCursor { head, resume });
-            if fixes.send(Observed { fix, cursor }).await.is_err() {
+            if fixes.send(Observed { fix, extras, cursor }).await.is_err() {
                 return Ok(receiver.counts());
             }
         }

@@ -15,8 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_serial::{ErrorKind, SerialPortBuilderExt};
 
 use super::{Observed, ReceiverView, SourceConfig, SourceError, SourceState};
+use crate::fix_json::FixRow;
 use crate::health::View;
-use crate::receiver::{Counts, Receiver};
+use crate::receiver::{Counts, Observation, Receiver};
+use crate::run::uptime_ms;
 
 /// Silence within an epoch is at most what a receiver needs to compute between two sentences (200 ms were seen); half
 /// a second of it means that the epoch is over, whatever usually follows.
@@ -69,7 +71,7 @@ pub(super) async fn run(
                 tracing::info!(device = %config.path.display(), baud = config.baud, "listening to the receiver");
                 (pause, said) = (FIRST_PAUSE, None);
                 view.update(|view| (view.state, view.baud) = (SourceState::Reading, Some(config.baud)));
-                let ended = listen(&mut port, &mut receiver, &fixes, started).await;
+                let ended = listen(&mut port, &mut receiver, &fixes, started, view).await;
                 thread::spawn(move || drop(port));
                 match ended {
                     Ended::ConsumerGone => return Ok(receiver.counts()),
@@ -116,6 +118,7 @@ async fn listen(
     receiver: &mut Receiver,
     fixes: &mpsc::Sender<Observed>,
     started: Instant,
+    view: &View<ReceiverView>,
 ) -> Ended {
     let mut bytes = vec![0; READ_BYTES];
     let mut paused = false;
@@ -128,22 +131,28 @@ async fn listen(
         let arrived_ms = u64::try_from(started.elapsed().as_millis()).ok();
         let ended = match read {
             Err(_silent) => {
-                receiver.pause(arrived_ms, |observation| observed.push(observation.fix));
+                receiver.pause(arrived_ms, |observation| observed.push(observation));
                 paused = true;
                 None
             }
             Ok(Ok(read)) if read > 0 => {
-                receiver.push(&bytes[..read], arrived_ms, |observation| observed.push(observation.fix));
+                receiver.push(&bytes[..read], arrived_ms, |observation| observed.push(observation));
                 paused = false;
                 None
             }
             Ok(end) => {
-                receiver.finish(arrived_ms, |observation| observed.push(observation.fix));
+                receiver.finish(arrived_ms, |observation| observed.push(observation));
                 Some(Ended::Unplugged(end.map_or_else(|error| error.to_string(), |_| "hung up".to_owned())))
             }
         };
-        for fix in observed {
-            if fixes.send(Observed { fix, cursor: None }).await.is_err() {
+        for Observation { fix, extras, .. } in observed {
+            let row = FixRow::from(&fix);
+            view.update(|view| {
+                view.counts = receiver.counts();
+                (view.sky, view.extras, view.antenna) = (receiver.sky(), extras, receiver.antenna());
+                (view.last_fix, view.last_fix_uptime_ms) = (Some(row), uptime_ms());
+            });
+            if fixes.send(Observed { fix, extras, cursor: None }).await.is_err() {
                 return Ended::ConsumerGone;
             }
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::fix_json::FixRow;
-use crate::receiver::Counts;
+use crate::receiver::{Antenna, Counts, Extras, SatelliteView};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ReceiverView {
@@ -13,6 +13,12 @@ pub struct ReceiverView {
     /// Bits per second, where there is a line.
     pub baud: Option<u32>,
     pub counts: Counts,
+    /// The satellites as they were printed last; updated with each fix.
+    pub sky: Vec<SatelliteView>,
+    /// Mode, PDOP, VDOP and satellites in view beside `last_fix`, which has the HDOP and the satellites used.
+    pub extras: Extras,
+    /// `None` when the receiver does not watch its antenna, or does not print it.
+    pub antenna: Option<Antenna>,
     pub last_fix: Option<FixRow>,
     /// Milliseconds since the gateway booted when `last_fix` came.
     pub last_fix_uptime_ms: Option<u64>,
@@ -25,6 +31,8 @@ pub enum SourceState {
     Starting,
     /// Open, and sentences arrive.
     Reading,
+    /// The line's rate is being looked for; `baud` of the view is the one that is tried.
+    Probing,
     /// Open, but nothing usable arrives.
     Silent,
     /// It cannot be opened, or was unplugged; tried again.

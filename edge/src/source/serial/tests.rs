@@ -38,7 +38,7 @@ async fn an_epoch_that_nothing_follows_is_delivered_after_a_silence() {
     let (sender, mut queue) = mpsc::channel(4);
     let listening = tokio::spawn(async move {
         let started = Instant::now();
-        listen(&mut port, &mut Receiver::live(), &sender, started).await
+        listen(&mut port, &mut Receiver::live(), &sender, started, &View::default()).await
     });
     let sent = Instant::now();
     line.write_all(format!("{}{}", rmc(1), gga(1)).as_bytes()).await.unwrap();
@@ -52,7 +52,9 @@ async fn an_epoch_that_nothing_follows_is_delivered_after_a_silence() {
 async fn once_the_cycle_is_known_a_fix_comes_with_its_last_sentence() {
     let (mut line, mut port) = tokio::io::duplex(4096);
     let (sender, mut queue) = mpsc::channel(16);
-    tokio::spawn(async move { listen(&mut port, &mut Receiver::live(), &sender, Instant::now()).await });
+    tokio::spawn(async move {
+        listen(&mut port, &mut Receiver::live(), &sender, Instant::now(), &View::default()).await
+    });
     let mut waits = Vec::new();
     for second in 1..=6 {
         let sent = Instant::now();
@@ -71,7 +73,7 @@ async fn what_had_arrived_before_the_cable_was_pulled_is_a_fix() {
     line.write_all(format!("{}{}$GPRMC,0214", rmc(1), gga(1)).as_bytes()).await.unwrap();
     drop(line);
     let mut receiver = Receiver::live();
-    let ended = listen(&mut port, &mut receiver, &sender, Instant::now()).await;
+    let ended = listen(&mut port, &mut receiver, &sender, Instant::now(), &View::default()).await;
     assert!(matches!(ended, Ended::Unplugged(_)));
     assert_eq!(seconds(&mut queue, 1).await, [1]);
     assert_eq!(receiver.counts().bad_checksums, 1);
