@@ -19,6 +19,10 @@ use super::sentence::{COMBINED, Dilution, Kind, Report, Talker};
 /// Kinds that can be in an epoch, as indices.
 pub(super) const KINDS: usize = 7;
 
+/// A receiver that prints an RMC, GGA, GNS or GLL of the same instant so many times has a clock that stands still. Mixed
+/// talkers print one each, and some receivers print an epoch again when they restart.
+const STANDS_STILL: u8 = 20;
+
 /// Different sentences without time in one epoch. A receiver with six constellations prints four types for each;
 /// whoever prints more does not know the time and prints nonsense, and memory stays bounded.
 const MAX_SEEN: usize = 24;
@@ -79,6 +83,8 @@ pub(super) struct Open {
     end: u64,
     /// Delivered already; kept open so that stragglers do not start it again.
     delivered: bool,
+    /// Delivered again, as frozen.
+    delivered_frozen: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -118,6 +124,11 @@ impl Assembler {
         self.late
     }
 
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.open.as_ref().map_or(0, |open| open.seen.capacity() * size_of::<(Kind, Talker)>())
+    }
+
     /// Adds a report that ends `end` bytes into the stream.
     pub(super) fn push(&mut self, report: Report, end: u64, output: &mut impl FnMut(Output)) {
         match report.kind {
@@ -155,9 +166,9 @@ impl Assembler {
         }
     }
 
-    /// Whether sentences of the coming epoch have come already, so that what follows them belongs to it too.
+    /// Whether sentences of the epoch behind the open one have come already, so that what follows belongs to it too.
     pub(super) fn is_ahead(&self) -> bool {
-        self.held != [None, None]
+        self.open.is_some() && self.held != [None, None]
     }
 
     fn push_date(&mut self, report: Report, end: u64, output: &mut impl FnMut(Output)) {
@@ -196,7 +207,9 @@ impl Assembler {
     fn close(&mut self, output: &mut impl FnMut(Output)) {
         if let Some(open) = self.open.take() {
             if let Some(cycle) = &mut self.cycle {
-                cycle.learn(open.counts, open.finest());
+                if !open.stands_still() {
+                    cycle.learn(open.counts, open.finest());
+                }
             }
             if open.delivered {
                 output(Output::Over(open.time));
@@ -221,6 +234,11 @@ impl Assembler {
             && cycle.is_complete(&open.counts, |kind| open.has_no_use_for(kind, cycle.finest()))
         {
             open.delivered = true;
+            output(Output::Epoch(Epoch { may_go_on: true, ..open.compose() }));
+        }
+        // It was delivered as a good one long ago, and no other will follow: say what has become of the receiver.
+        if open.delivered && !open.delivered_frozen && open.stands_still() {
+            open.delivered_frozen = true;
             output(Output::Epoch(Epoch { may_go_on: true, ..open.compose() }));
         }
     }
@@ -261,6 +279,11 @@ impl Open {
             Some(known) if worth(&report) <= worth(known) => {}
             slot => *slot = Some(report),
         }
+    }
+
+    fn stands_still(&self) -> bool {
+        let repeats = [Kind::Rmc, Kind::Gga, Kind::Gns, Kind::Gll].into_iter().filter_map(index);
+        self.time.is_some() && repeats.into_iter().any(|kind| self.counts[kind] >= STANDS_STILL)
     }
 
     /// The position printed with the most decimals.
@@ -305,6 +328,7 @@ impl Open {
 
         let mut verdict = Verdict::empty();
         verdict.set(Verdict::NO_FIX, position.is_none() && !self.position_implausible);
+        verdict.set(Verdict::FROZEN, position.is_some() && self.stands_still());
         verdict.set(Verdict::IMPLAUSIBLE, self.position_implausible || self.time_implausible);
 
         let fix = Fix {

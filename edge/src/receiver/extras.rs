@@ -1,7 +1,7 @@
 //! What a receiver says beside the fix itself.
 
 use avl_shared::fix::Decimal;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What stands beside a fix. It is not part of the fix, which is what goes on the air.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,7 +39,7 @@ impl FixMode {
 }
 
 /// What the receiver's supervisor says of the antenna's supply current.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Antenna {
     Ok,

@@ -57,6 +57,11 @@ impl Framer {
         self.counts
     }
 
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        self.body.capacity()
+    }
+
     /// Takes the next bytes; calls `on_sentence` with what stood between the start character and `*` (printable
     /// ASCII) and with the number of bytes of `chunk` up to and including the checksum.
     pub(super) fn push(&mut self, chunk: &[u8], mut on_sentence: impl FnMut(&str, usize)) {

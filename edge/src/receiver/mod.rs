@@ -2,7 +2,8 @@
 //!
 //! [`framer`] finds sentences among whatever a line carries and checks them, [`sentence`] reads one without losing a
 //! digit, [`epoch`] joins those of one instant ([`cycle`] knows when a live receiver has said all), [`calendar`] gives
-//! the instant its date, [`integrity`] doubts what cannot be. [`Receiver`] is all of them in a row.
+//! the instant its date, [`sky`] collects the satellites, and [`integrity`], [`stillness`] and [`signals`] doubt what
+//! cannot be. [`Receiver`] is all of them in a row.
 //!
 //! It promises: no bytes make it panic or grow; a sentence without a valid checksum never reaches a fix; the numbers of
 //! a fix are those that were printed; the same bytes give the same fixes however they are cut, and also when reading
@@ -16,9 +17,13 @@ mod fields;
 mod framer;
 mod integrity;
 #[cfg(test)]
+mod mutated_logs;
+#[cfg(test)]
 mod real_logs;
 mod sentence;
+mod signals;
 mod sky;
+mod stillness;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -30,15 +35,17 @@ pub(crate) use testing::sentence as sentence_for_tests;
 pub use extras::{Antenna, Extras, FixMode};
 pub use sky::{Constellation, SatelliteView};
 
-use avl_shared::fix::{Fix, Verdict};
+use avl_shared::fix::{Fix, Quality, UtcMillis, Verdict};
 use serde::{Deserialize, Serialize};
 
-use calendar::{Calendar, TimeOfDay};
+use calendar::{Calendar, Date, TimeOfDay};
 use epoch::{Assembler, Epoch, Output};
 use framer::Framer;
 use integrity::Integrity;
 use sentence::{Dilution, Reading};
+use signals::SignalWatch;
 use sky::{Signals, Sky};
+use stillness::Stillness;
 
 /// A receiver that prints RMC, GGA or GNS and then, so many times in a row, GLL alone was set to print GLL alone.
 const LONE_GLL_TO_BELIEVE: u8 = 10;
@@ -76,6 +83,9 @@ pub struct ResumePoint {
 struct Memory {
     calendar: Calendar,
     integrity: Integrity,
+    stillness: Stillness,
+    signals: SignalWatch,
+    antenna: Option<Antenna>,
     /// The receiver prints RMC, GGA or GNS.
     principal: bool,
     lone_gll: u8,
@@ -98,7 +108,6 @@ pub struct Receiver {
     framer: Framer,
     assembler: Assembler,
     sky: Sky,
-    antenna: Option<Antenna>,
     memory: Memory,
     /// Bytes taken so far, counted from the start of the stream.
     offset: u64,
@@ -132,12 +141,24 @@ impl Receiver {
         Self::new(Assembler::live())
     }
 
+    /// For a receiver that is listened to, when it is known that today is not before `days` after 1970-01-01: an earlier
+    /// date is corrected by the 1024 weeks (or a multiple) that it is behind, and marked. See `WEEK_ROLLOVER`.
+    #[must_use]
+    pub fn dating_from(mut self, days: i64) -> Self {
+        self.memory.calendar = Calendar::since(Date::from_days(days));
+        self
+    }
+
+    /// Tells the receiver about what time it is, for one that prints no date. Has no effect once it has.
+    pub fn trust_date(&mut self, utc: UtcMillis) {
+        self.memory.calendar.trust(utc);
+    }
+
     fn new(assembler: Assembler) -> Self {
         Self {
             framer: Framer::default(),
             assembler,
             sky: Sky::default(),
-            antenna: None,
             memory: Memory::default(),
             offset: 0,
             unknown: 0,
@@ -162,6 +183,12 @@ impl Receiver {
         }
     }
 
+    /// Bytes on the heap.
+    #[cfg(test)]
+    fn footprint(&self) -> usize {
+        self.framer.footprint() + self.assembler.footprint() + self.sky.footprint()
+    }
+
     /// The satellites as they were printed last.
     #[must_use]
     pub fn sky(&self) -> Vec<SatelliteView> {
@@ -171,14 +198,13 @@ impl Receiver {
     /// What the receiver said last of its antenna; most say nothing.
     #[must_use]
     pub const fn antenna(&self) -> Option<Antenna> {
-        self.antenna
+        self.memory.antenna
     }
 
     /// Takes the next bytes. `arrived_ms` is the time by a clock that never jumps, for a receiver that is listened to;
     /// `None` for a recorded stream.
     pub fn push(&mut self, bytes: &[u8], arrived_ms: Option<u64>, mut deliver: impl FnMut(Observation)) {
-        let Self { framer, assembler, sky, antenna, memory, offset, unknown, malformed, fragments, fixes } =
-            self;
+        let Self { framer, assembler, sky, memory, offset, unknown, malformed, fragments, fixes } = self;
         framer.push(bytes, |body, end| {
             let end = *offset + end as u64;
             let (report, active) = match sentence::read(body) {
@@ -189,7 +215,7 @@ impl Receiver {
                     return sky.in_view(&in_view, assembler.is_ahead());
                 }
                 Reading::Antenna(told) => {
-                    *antenna = Some(told);
+                    memory.antenna = Some(told);
                     return;
                 }
                 Reading::Unknown => {
@@ -201,9 +227,13 @@ impl Receiver {
                     return;
                 }
             };
+            let (ahead, epoch) = (assembler.is_ahead(), sky.epoch());
             assembler.push(report, end, &mut |output| {
                 memory.take(output, arrived_ms, sky, fragments, fixes, &mut deliver);
             });
+            if ahead && !assembler.is_ahead() && sky.epoch() == epoch {
+                sky.fold_back();
+            }
             if let Some(active) = active {
                 sky.active(&active, assembler.is_ahead());
             }
@@ -236,13 +266,13 @@ impl Memory {
     ) {
         match output {
             Output::Date(time, date) => {
-                self.calendar.resolve(time, Some(date));
+                self.calendar.resolve(time, Some(date), false);
             }
-            Output::Over(_) => self.absorb(sky.turn()),
+            Output::Over(time) => self.absorb(sky.turn(), time),
             Output::Epoch(epoch) if self.is_fragment(&epoch) => {
                 *fragments += 1;
                 if epoch.over {
-                    self.absorb(sky.turn());
+                    self.absorb(sky.turn(), epoch.time);
                 }
             }
             Output::Epoch(epoch) => {
@@ -266,7 +296,8 @@ impl Memory {
 
     /// How the satellites were heard is known when the epoch is over, which for a live receiver is after its fix: it
     /// counts for the next.
-    fn absorb(&mut self, signals: Option<Signals>) {
+    fn absorb(&mut self, signals: Option<Signals>, time: Option<TimeOfDay>) {
+        self.signals.absorb(signals, time);
         self.in_view = signals.map(|signals| signals.in_view).or(self.in_view);
     }
 
@@ -274,16 +305,35 @@ impl Memory {
         let Epoch { time, date, mut fix, dilution, date_beside, end, may_go_on, over, .. } = epoch;
         let Dilution { mode, pdop, vdop } = dilution;
         let extras = Extras { mode, pdop, vdop, satellites_in_view: self.in_view };
-        fix.time = time.and_then(|time| self.calendar.resolve(time, date));
+        let located = fix.latitude.is_some();
+        let resolved = time.and_then(|time| self.calendar.resolve(time, date, located));
+        fix.time = resolved.map(|resolved| resolved.instant);
         fix.verdict.set(Verdict::NO_TIME, fix.time.is_none());
-        fix.verdict |= self.integrity.judge(&fix, time, arrived_ms);
+        fix.verdict.set(Verdict::WEEK_ROLLOVER, resolved.is_some_and(|resolved| resolved.rolled_over));
+        self.doubt(&mut fix, time, arrived_ms);
         if let Some((time, date)) = date_beside {
-            self.calendar.resolve(time, Some(date));
+            self.calendar.resolve(time, Some(date), located);
         }
         self.straggling = time.filter(|_| may_go_on);
         if over {
-            self.absorb(sky.turn());
+            self.absorb(sky.turn(), time);
         }
         Observation { fix, extras, resume: ResumePoint { offset: end, memory: *self } }
+    }
+
+    fn doubt(&mut self, fix: &mut Fix, time: Option<TimeOfDay>, arrived_ms: Option<u64>) {
+        let jumped = self.integrity.judge(fix, time, arrived_ms);
+        let healthy = !matches!(fix.quality, Quality::NoFix | Quality::DeadReckoning);
+        if !jumped.is_empty() && healthy && fix.latitude.is_some() {
+            self.signals.jumped();
+        }
+        fix.verdict |= jumped;
+        if self.stillness.judge(fix, time) {
+            fix.verdict |= Verdict::FROZEN;
+        }
+        // A loose plug looks like a collapse, and the receiver knows better.
+        let antenna_fails = matches!(self.antenna, Some(Antenna::Open | Antenna::Short));
+        fix.verdict.set(Verdict::JAMMING, self.signals.is_jammed() && !antenna_fails);
+        fix.verdict.set(Verdict::SPOOFING, self.signals.is_spoofed());
     }
 }

@@ -325,6 +325,24 @@ impl Sky {
         self.used.clear();
     }
 
+    /// Which epoch is collected, to tell whether one has ended.
+    pub(super) const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// What was taken for the coming epoch's belongs to the present one after all: its sentences went on.
+    pub(super) fn fold_back(&mut self) {
+        let [present, ahead] = self.tallies;
+        self.tallies = [if ahead.any { ahead } else { present }, Tally::default()];
+        let (epoch, coming) = (self.epoch, self.epoch.wrapping_add(1));
+        for group in self.groups.iter_mut().filter(|group| group.begun == coming) {
+            group.begun = epoch;
+        }
+        if self.used_in == coming {
+            self.used_in = epoch;
+        }
+    }
+
     /// The epoch is over: how its satellites were heard, if it printed them.
     pub(super) fn turn(&mut self) -> Option<Signals> {
         if self.used_in == self.epoch && !self.used.is_empty() {
@@ -338,6 +356,13 @@ impl Sky {
             self.groups.retain(|group| epoch.wrapping_sub(group.completed) <= SHOWN_EPOCHS);
         }
         over.signals()
+    }
+
+    #[cfg(test)]
+    pub(super) fn footprint(&self) -> usize {
+        let heard = |group: &Group| (group.pending.capacity() + group.shown.capacity()) * size_of::<Heard>();
+        let used = (self.used.capacity() + self.shown_used.capacity()) * size_of::<Satellite>();
+        self.groups.iter().map(heard).sum::<usize>() + self.groups.capacity() * size_of::<Group>() + used
     }
 
     /// One row a satellite, by constellation and number.

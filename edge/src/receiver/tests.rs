@@ -323,8 +323,157 @@ fn a_live_receiver_that_pauses_is_not_waited_for_and_its_stragglers_make_no_seco
     assert_eq!(all.iter().map(|(when, _)| *when).collect::<Vec<_>>(), [1]);
 }
 
+/// A cycle a second from 02:14:00 on: RMC, GGA and two GSV groups, the levels given for each second.
+fn heard_at(levels: impl IntoIterator<Item = Option<u8>>) -> Vec<u8> {
+    let mut stream = String::new();
+    for (second, level) in levels.into_iter().enumerate() {
+        let time = format!("02{:02}{:02}.00", 14 + second / 60, second % 60);
+        let place = format!("3725.{:05}", 10_000 + second);
+        let body = |body: &str| at(body, &time).replace("3725.58362", &place);
+        let mut bodies = vec![body(RMC), body(GGA)];
+        if let Some(level) = level {
+            for talker in ["GP", "GA"] {
+                let rows: String = [(3, 0), (7, 3), (12, 6), (25, 9)]
+                    .map(|(number, weaker)| {
+                        format!(",{number:02},45,120,{:02}", level.saturating_sub(weaker))
+                    })
+                    .concat();
+                bodies.push(format!("{talker}GSV,1,1,04{rows}"));
+            }
+        }
+        stream.extend(bodies.iter().map(|body| sentence(body) + "\r\n"));
+    }
+    stream.into_bytes()
+}
+
+#[test]
+fn a_collapse_of_all_signals_is_marked_in_the_stream_live_and_recorded() {
+    let levels = [vec![Some(46); 60], vec![Some(33); 20], vec![Some(46); 10]].concat();
+    let (all, _) = observe(&heard_at(levels.clone()));
+    let marked: Vec<usize> =
+        (0..all.len()).filter(|at| all[*at].fix.verdict.contains(Verdict::JAMMING)).collect();
+    // Five seconds after it began, plus the one in which the satellites are printed behind the fix.
+    assert_eq!(marked, (66..81).collect::<Vec<_>>());
+    assert!(all.iter().all(|seen| seen.fix.verdict.difference(Verdict::JAMMING).is_empty()));
+    let (mut receiver, mut live) = (Receiver::live(), Vec::new());
+    receiver.push(&heard_at(levels), None, |observation| live.push(observation.fix));
+    receiver.finish(None, |observation| live.push(observation.fix));
+    assert!(all.iter().map(|seen| &seen.fix).eq(&live));
+    assert_eq!(all[50].extras.satellites_in_view, Some(8));
+}
+
+#[test]
+fn a_loose_antenna_is_not_jamming() {
+    let levels = [vec![Some(46); 60], vec![Some(33); 20]].concat();
+    let mut stream = heard_at(levels);
+    stream.splice(0..0, log(&["GNTXT,01,01,02,ANTSTATUS=OPEN"]).into_bytes());
+    let (all, counts) = observe(&stream);
+    assert!(all.iter().all(|seen| seen.fix.verdict.is_empty()));
+    assert_eq!(counts.unknown, 0);
+}
+
+#[test]
+fn reading_taken_up_in_the_middle_of_a_collapse_marks_the_same_fixes() {
+    let stream =
+        heard_at([vec![Some(46); 40], vec![Some(33); 12], vec![None; 3], vec![Some(33); 8]].concat());
+    let (all, _) = observe(&stream);
+    assert!(all[50].fix.verdict.contains(Verdict::JAMMING));
+    for (done, Observation { resume, .. }) in all.iter().enumerate() {
+        let (mut receiver, mut rest) = (Receiver::resumed(resume), Vec::new());
+        receiver.push(&stream[usize::try_from(resume.offset).unwrap()..], None, |fix| rest.push(fix));
+        receiver.finish(None, |fix| rest.push(fix));
+        assert_eq!(&rest[..], &all[done + 1..], "behind fix {done}");
+    }
+}
+
+#[test]
+fn an_even_sky_alone_is_no_spoofing_and_with_a_jump_of_place_it_is() {
+    let even: String = (1..=3)
+        .map(|part| {
+            let rows: String = (1..=4).map(|number| format!(",{:02},45,120,47", part * 4 + number)).collect();
+            sentence(&format!("GPGSV,3,{part},12{rows}")) + "\r\n"
+        })
+        .collect();
+    let mut stream = String::new();
+    for second in 0..30 {
+        let place = if second < 20 { 25 } else { 45 };
+        let body = at(RMC, &format!("0214{second:02}.00"))
+            .replace("3725.58362", &format!("37{place}.{:05}", 10_000 + second));
+        stream += &(sentence(&body) + "\r\n" + &even);
+    }
+    let verdicts: Vec<Verdict> = observe(stream.as_bytes()).0.iter().map(|seen| seen.fix.verdict).collect();
+    assert!(verdicts[..20].iter().all(Verdict::is_empty), "{verdicts:?}");
+    assert_eq!(verdicts[20], Verdict::TELEPORT | Verdict::SPOOFING);
+    assert!(verdicts[21..].iter().all(|verdict| *verdict == Verdict::SPOOFING));
+}
+
+#[test]
+fn a_receiver_whose_time_stands_still_is_frozen_once() {
+    let cycles = vec![[RMC, GGA, VTG]; 30].concat();
+    let all = fixes(&[&cycles[..], &[NEXT_RMC, NEXT_GGA]].concat());
+    let verdicts: Vec<_> = all.iter().map(|fix| fix.verdict).collect();
+    assert_eq!(verdicts, [Verdict::FROZEN, Verdict::empty()]);
+
+    // Live it was delivered as a good one; that it was not is said as soon as it is known, not at the end of time.
+    let (mut receiver, mut live) = (Receiver::live(), Vec::new());
+    for body in [RMC, GGA] {
+        receiver.push(sentence(body).as_bytes(), Some(0), |observation| live.push(observation.fix));
+    }
+    receiver.pause(Some(500), |observation| live.push(observation.fix));
+    for (at, body) in cycles.iter().enumerate() {
+        receiver
+            .push(sentence(body).as_bytes(), Some(500 + at as u64), |observation| live.push(observation.fix));
+    }
+    let verdicts: Vec<_> = live.iter().map(|fix| fix.verdict).collect();
+    assert_eq!(verdicts, [Verdict::empty(), Verdict::FROZEN]);
+}
+
+#[test]
+fn motion_that_repeats_to_the_last_digit_is_frozen_in_the_stream() {
+    let bodies: Vec<String> = (0..6).map(|second| at(RMC, &format!("0214{second:02}.00"))).collect();
+    let all = fixes(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let frozen: Vec<bool> = all.iter().map(|fix| fix.verdict.contains(Verdict::FROZEN)).collect();
+    assert_eq!(frozen, [false, false, false, true, true, true]);
+}
+
+#[test]
+fn a_live_receiver_that_is_1024_weeks_behind_is_put_right_and_a_log_never_is() {
+    let stream = log(&[RMC, GGA, NEXT_RMC, NEXT_GGA]);
+    let (mut receiver, mut live) = (Receiver::live().dating_from(20_454), Vec::new());
+    receiver.push(stream.as_bytes(), Some(0), |observation| live.push(observation.fix));
+    receiver.finish(Some(0), |observation| live.push(observation.fix));
+    assert_eq!(times(&live), [0, 1000].map(|step| Some(step + 1024 * 7 * 86_400_000)));
+    assert!(live.iter().all(|fix| fix.verdict == Verdict::WEEK_ROLLOVER));
+    assert!(observe(stream.as_bytes()).0.iter().all(|seen| seen.fix.verdict.is_empty()));
+}
+
+#[test]
+fn a_receiver_that_prints_no_date_is_dated_by_whoever_knows_the_day() {
+    let (mut receiver, mut live) = (Receiver::live(), Vec::new());
+    receiver.trust_date(TIME - 7_200_000);
+    receiver.push(log(&[GGA, NEXT_GGA]).as_bytes(), Some(0), |observation| live.push(observation.fix));
+    receiver.finish(Some(0), |observation| live.push(observation.fix));
+    assert_eq!(times(&live), [Some(0), Some(1000)]);
+    assert!(live.iter().all(|fix| fix.verdict.is_empty()));
+}
+
+#[test]
+fn mode_and_dilutions_stand_beside_the_fix_live_too() {
+    let cycles: Vec<String> = (0..6)
+        .flat_map(|second| [RMC, GGA, GSA].map(|body| at(body, &format!("0214{second:02}.00"))))
+        .collect();
+    let (mut receiver, mut all) = (Receiver::live(), Vec::new());
+    for body in &cycles {
+        receiver.push(sentence(body).as_bytes(), None, |observation| all.push(observation.extras));
+    }
+    assert!(all.len() >= 5);
+    assert!(all.iter().all(|extras| extras.mode == Some(super::FixMode::ThreeD)
+        && extras.pdop.is_some_and(|pdop| pdop.to_string() == "1.48")
+        && extras.vdop.is_some_and(|vdop| vdop.to_string() == "1.27")));
+}
+
 fn arbitrary_stream() -> impl Strategy<Value = Vec<u8>> {
-    let piece = (0_usize..12, 0_u32..8, any::<bool>()).prop_map(|(what, second, dated)| {
+    let piece = (0_usize..16, 0_u32..8, any::<bool>()).prop_map(|(what, second, dated)| {
         let date = if dated { "070220" } else { "" };
         let time = format!("0214{:02}.00", second + 10);
         let body = match what {
@@ -337,6 +486,10 @@ fn arbitrary_stream() -> impl Strategy<Value = Vec<u8>> {
             8 => "GPRMC,,V,,,,,,,,,,N".to_owned(),
             9 => at("GNRMC,021417.00,V,,,,,,,070220,,,N", &time),
             10 => return b"\xb5\x62$GP".to_vec(),
+            11 => "GPGSV,1,1,02,02,25,181,42,06,45,146,45,1".to_owned(),
+            12 => format!("GAGSV,2,{},05,02,25,181,42,06,45,146,45,12,45,146,33,13,10,10,,7", second % 2 + 1),
+            13 => "GNTXT,01,01,02,ANTSTATUS=OPEN".to_owned(),
+            14 => "GPGSA,A,3,17,02,06,28,,,,,,,,,1.48,,1.27,1".to_owned(),
             _ => at("GPGNS,021417.00,1025.58362,S,00205.61915,W,AN,21,0.7,4.4,,,", &time),
         };
         (sentence(&body) + "\r\n").into_bytes()

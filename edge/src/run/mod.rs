@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::health::Board;
 use crate::identity::{self, Identity};
 use crate::receiver::Counts;
-use crate::source::{self, Kind, ReplayCursor};
+use crate::source::{self, Kind, ReplayCursor, Surroundings};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
 use crate::uplink::{self, Agent, Pace, Ports, UplinkSettings};
@@ -81,10 +81,11 @@ async fn drive(
     let (finish, finishing) = watch::channel(false);
     let recorder = RecorderSettings { durability: config.buffer.durability, boot };
 
+    let around = Surroundings { state_dir: Some(config.state_dir.clone()), trusted_utc: None };
     let reading = async {
         // Dropping the source closes the channel, and the recorder writes what it still has.
         let read = tokio::select! {
-            read = source::run(config.source, resume, fixes, board.receiver.clone()) => Some(read),
+            read = source::run(config.source, resume, fixes, board.receiver.clone(), around) => Some(read),
             _ = stopped => None,
         };
         read.transpose()

@@ -38,8 +38,9 @@ pub(super) async fn run(
     fixes: mpsc::Sender<Observed>,
     view: &View<ReceiverView>,
 ) -> Result<Counts, SourceError> {
-    let failed = |error: io::Error| read_error(&config.path, error);
-    let path = config.path.clone();
+    let log = config.path.unwrap_or_default();
+    let failed = |error: io::Error| read_error(&log, error);
+    let path = log.clone();
     let opened = tokio::task::spawn_blocking(move || open(&path, resume)).await;
     let Opened { input, head, mut receiver } =
         opened.unwrap_or_else(|stopped| Err(io::Error::other(stopped))).map_err(failed)?;
