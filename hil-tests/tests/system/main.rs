@@ -11,6 +11,7 @@ mod front_door;
 mod kills;
 mod link_faults;
 mod live_map;
+mod receivers;
 mod sd_card;
 mod stage;
 mod whole_way;
