@@ -206,10 +206,10 @@ impl Assembler {
 
     fn close(&mut self, output: &mut impl FnMut(Output)) {
         if let Some(open) = self.open.take() {
-            if let Some(cycle) = &mut self.cycle {
-                if !open.stands_still() {
-                    cycle.learn(open.counts, open.finest());
-                }
+            if let Some(cycle) = &mut self.cycle
+                && !open.stands_still()
+            {
+                cycle.learn(open.counts, open.finest());
             }
             if open.delivered {
                 output(Output::Over(open.time));

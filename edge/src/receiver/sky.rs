@@ -398,12 +398,12 @@ mod tests {
 
     fn gsv(body: &str) -> InView {
         let fields: Vec<&str> = body.split(',').collect();
-        in_view(fields[0][..2].as_bytes().try_into().unwrap(), &fields).unwrap()
+        in_view(fields[0].as_bytes()[..2].try_into().unwrap(), &fields).unwrap()
     }
 
     fn gsa(body: &str) -> Active {
         let fields: Vec<&str> = body.split(',').collect();
-        active(fields[0][..2].as_bytes().try_into().unwrap(), &fields)
+        active(fields[0].as_bytes()[..2].try_into().unwrap(), &fields)
     }
 
     fn levels(sky: &Sky) -> Vec<(Constellation, u16, Option<u8>)> {
