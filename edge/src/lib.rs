@@ -4,6 +4,7 @@
 
 pub mod buffer;
 pub mod config;
+pub mod control;
 pub mod enrol;
 mod fix_json;
 pub mod health;

@@ -25,7 +25,7 @@ fn settings(ack_timeout: Duration) -> UplinkSettings {
 }
 
 fn ports(finish: watch::Receiver<bool>) -> Ports {
-    Ports { finish, pace: Pace::constant(Duration::from_millis(20)) }
+    Ports { finish, pace: Pace::constant(Duration::from_millis(20)), control: None }
 }
 
 struct Scene {

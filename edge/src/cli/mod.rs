@@ -3,6 +3,7 @@
 mod buffer;
 mod decode;
 mod enrol;
+mod launch;
 mod logging;
 mod pack;
 mod run;
@@ -36,6 +37,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Launch(launch::Arguments),
     Enrol(enrol::Arguments),
     Buffer(buffer::Arguments),
     Decode(decode::Arguments),
@@ -45,6 +47,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Launch(arguments) => launch::run(&arguments),
         Command::Enrol(arguments) => enrol::run(&arguments),
         Command::Buffer(arguments) => buffer::run(&arguments),
         Command::Decode(arguments) => decode::run(&arguments),

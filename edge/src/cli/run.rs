@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use avl_edge::config;
+use avl_edge::control::update::RESTART_STATUS;
+use avl_edge::control::{self, Ending};
 use clap::Args;
 
 use super::logging::{self, LogFormat};
@@ -28,12 +29,17 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(arguments.log_format);
-    let config = config::load(&arguments.config)?;
+    let log = logging::start(arguments.log_format);
+    super::launch::follow_launcher();
+    let (config, startup) = control::prepare(&arguments.config, log)?;
     // One thread for the agent, one for the flash: a gateway has better uses for its cores and memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(avl_edge::run::run(config, arguments.once));
+    let outcome = runtime.block_on(avl_edge::run::run(config, arguments.once, startup));
     // A lookup or a serial port that hangs in a helper thread must not keep the process.
     runtime.shutdown_background();
-    outcome.map(|()| ExitCode::SUCCESS)
+    match outcome? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(Ending::NewVersion) => Ok(ExitCode::from(RESTART_STATUS)),
+        Some(Ending::Restart) => Ok(super::launch::start_anew()),
+    }
 }

@@ -20,9 +20,20 @@ const MIN_BUFFER: ByteSize = ByteSize(64 << 10);
 /// # Errors
 /// When the file cannot be read, a key is unknown, missing or unusable. The message names file, key, cause and cure.
 pub fn load(file: &Path) -> Result<Config, ConfigError> {
+    load_with(file, &[])
+}
+
+/// As [`load`], with TOML texts laid over the file, each over the one before it. The environment still wins.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(file: &Path, layers: &[&str]) -> Result<Config, ConfigError> {
     let text =
         fs::read_to_string(file).map_err(|cause| ConfigError::Unreadable { path: file.to_owned(), cause })?;
-    let config: Config = Figment::from(Toml::string(&text))
+    let own = Figment::from(Toml::string(&text));
+    let config: Config = layers
+        .iter()
+        .fold(own, |under, layer| under.merge(Toml::string(layer)))
         .merge(Env::prefixed(ENV_PREFIX).split("__"))
         .extract()
         .map_err(|error| ConfigError::from_figment(file, &error))?;
@@ -31,6 +42,9 @@ pub fn load(file: &Path) -> Result<Config, ConfigError> {
 }
 
 fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
+    if let Err((key, cause, cure)) = config.control.validate().and_then(|()| config.update.validate()) {
+        return Err(ConfigError::value(file, key, &cause, cure));
+    }
     if let Err(error) = config.source.validate() {
         return Err(ConfigError::value(file, "source", &error, "correct it and start again"));
     }

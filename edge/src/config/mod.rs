@@ -8,7 +8,7 @@ mod load;
 mod units;
 
 pub use error::ConfigError;
-pub use load::{ENV_PREFIX, load};
+pub use load::{ENV_PREFIX, load, load_with};
 pub use units::ByteSize;
 
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use crate::buffer::BufferConfig;
+use crate::control::{ControlConfig, UpdateConfig};
 use crate::source::SourceConfig;
 pub use crate::uplink::{QuicConfig, UplinkConfig};
 
@@ -29,6 +30,10 @@ pub struct Config {
     #[serde(default)]
     pub buffer: BufferConfig,
     pub uplink: UplinkConfig,
+    #[serde(default)]
+    pub control: ControlConfig,
+    #[serde(default)]
+    pub update: UpdateConfig,
 }
 
 fn default_state_dir() -> PathBuf {

@@ -4,6 +4,7 @@
 //! the source and nothing grows. A replay ends the agent only with `once`; a signal always does.
 
 mod boot;
+mod hands;
 mod recorder;
 
 pub use boot::{Boot, uptime_ms};
@@ -18,24 +19,26 @@ use tokio::time::timeout;
 
 use crate::buffer::Buffer;
 use crate::config::Config;
+use crate::control::{Ending, Port, Service, Startup, Surroundings};
 use crate::health::Board;
 use crate::identity::{self, Identity};
 use crate::receiver::Counts;
 use crate::source::{self, Kind, ReplayCursor, Surroundings};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
-use crate::uplink::{self, Agent, Pace, Ports, UplinkSettings};
+use crate::uplink::{self, Agent, Ports, UplinkSettings};
 
 /// Fixes between source and recorder.
 const QUEUED_FIXES: usize = 64;
 /// After a signal: for the last batch and its acknowledgement. What is not acknowledged is still in the buffer.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Runs the agent until a signal, or with `once` until the replay is over and the cloud has everything.
+/// Runs the agent until a signal, or with `once` until the replay is over and the cloud has everything; or until control
+/// wants it started anew, which is what it returns then.
 ///
 /// # Errors
 /// When it cannot start, or can no longer keep its promises.
-pub async fn run(config: Config, once: bool) -> anyhow::Result<()> {
+pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result<Option<Ending>> {
     let identity = Identity::load(&config.state_dir)?;
     identity::create_private(&config.state_dir)?;
     let (buffer, thread) = Buffer::launch(&config.state_dir, &config.buffer)?;
@@ -49,7 +52,7 @@ pub async fn run(config: Config, once: bool) -> anyhow::Result<()> {
         vehicle = %identity.vehicle, epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
         version = env!("CARGO_PKG_VERSION"), "agent started"
     );
-    let outcome = drive(config, once, &identity, &buffer, resume, &Board::default()).await;
+    let outcome = drive(config, once, &identity, &buffer, resume, startup, &Board::default()).await;
     drop(buffer);
     // Closing the store takes its time and nothing else is left to do.
     thread.join();
@@ -62,8 +65,9 @@ async fn drive(
     identity: &Identity,
     buffer: &Buffer,
     resume: Option<ReplayCursor>,
+    startup: Startup,
     board: &Board,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<Ending>> {
     let boot = Boot::read();
     let transport = QuicTransport::new(&config.uplink, identity)
         .context("identity is unusable: enrol again with --force")?;
@@ -76,7 +80,22 @@ async fn drive(
         },
         reconnect_max: config.uplink.reconnect_max,
     };
-    let (fixes, queue) = mpsc::channel(QUEUED_FIXES);
+    let (fixes, tapped) = mpsc::channel(QUEUED_FIXES);
+    let (to_recorder, queue) = mpsc::channel(QUEUED_FIXES);
+    let (hands, tap, pace) = hands::tap(tapped, to_recorder, buffer.status(), config.uplink.latency);
+    let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
+    let around = Surroundings {
+        vehicle: identity.vehicle.clone(),
+        config: config.clone(),
+        authorities: identity.authorities.clone(),
+        status: buffer.status(),
+        board: board.clone(),
+    };
+    let controlling = async {
+        // What a trial has to show, and what a bundle tells, is in the buffer.
+        let _ = buffer.opened().await;
+        Service::new(around, hands, startup, inbox).run().await
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let (finish, finishing) = watch::channel(false);
     let recorder = RecorderSettings { durability: config.buffer.durability, boot };
@@ -93,7 +112,7 @@ async fn drive(
     let recording = record(queue, buffer, recorder);
     // The uplink may only finish once the recorder has written the last fix.
     let intake = async {
-        let (read, recorded) = tokio::join!(reading, recording);
+        let (read, recorded, ()) = tokio::join!(reading, recording, tap);
         let recorded = recorded?;
         match read {
             Ok(None) => {}
@@ -102,7 +121,7 @@ async fn drive(
         }
         Ok(())
     };
-    let ports = Ports { finish: finishing, pace: Pace::constant(config.uplink.latency) };
+    let ports = Ports { finish: finishing, pace, control: Some(port) };
     let sending = async {
         // Before that the epoch is not known.
         buffer.opened().await?;
@@ -110,10 +129,10 @@ async fn drive(
     };
     let mut signals = Signals::listen()?;
     let mut stop = Some(stop);
-    tokio::pin!(intake, sending);
-    let (mut reading_over, mut farewell) = (false, None);
+    tokio::pin!(intake, sending, controlling);
+    let (mut reading_over, mut farewell, mut restart) = (false, None, None);
     loop {
-        tokio::select! {
+        let reason = tokio::select! {
             ended = &mut intake, if !reading_over => {
                 reading_over = true;
                 ended?;
@@ -122,21 +141,17 @@ async fn drive(
                 } else {
                     tracing::info!("replay over; the link stays up until a signal (or use --once)");
                 }
+                continue;
             }
             sent = &mut sending => {
                 sent?;
                 tracing::info!("everything is acknowledged");
-                return Ok(());
+                return Ok(restart);
             }
-            name = signals.next(), if farewell.is_none() => {
-                tracing::info!(signal = name, "ending: writing and sending what is left");
-                farewell = Some(tokio::time::Instant::now() + FAREWELL);
-                if let Some(stop) = stop.take() {
-                    let _ = stop.send(());
-                }
-                if reading_over {
-                    finish.send_replace(true);
-                }
+            name = signals.next(), if farewell.is_none() => name,
+            ending = &mut controlling, if farewell.is_none() => {
+                restart = Some(ending);
+                "remote control"
             }
             () = until(farewell), if farewell.is_some() => {
                 // The fixes in memory are written whatever the link does.
@@ -145,8 +160,16 @@ async fn drive(
                 }
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "ended before the cloud acknowledged everything; it stays in the buffer");
-                return Ok(());
+                return Ok(restart);
             }
+        };
+        tracing::info!(reason, "ending: writing and sending what is left");
+        farewell = Some(tokio::time::Instant::now() + FAREWELL);
+        if let Some(stop) = stop.take() {
+            let _ = stop.send(());
+        }
+        if reading_over {
+            finish.send_replace(true);
         }
     }
 }

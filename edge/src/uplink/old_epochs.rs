@@ -50,7 +50,7 @@ async fn deliver_one<T: Transport>(
             forget_durable(&link, &old.buffer).await?;
             // It only has to be emptied: nothing new comes.
             let (_finish, finish) = watch::channel(true);
-            let ports = Ports { finish, pace: Pace::constant(Duration::ZERO) };
+            let ports = Ports { finish, pace: Pace::constant(Duration::ZERO), control: None };
             match Session::new(link, &old.buffer, &ports, settings.lane).run().await? {
                 SessionEnd::Done => Ok(()),
                 end => Err(format!("{end:?}")),

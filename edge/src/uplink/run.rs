@@ -14,6 +14,7 @@ use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
 use super::{Link, LinkState, LinkView, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
+use crate::control::{Feed, Port};
 use crate::health::View;
 
 /// The version of the wire batch that this agent writes.
@@ -44,6 +45,8 @@ pub struct Ports {
     /// Becomes true when no more fixes will come.
     pub finish: watch::Receiver<bool>,
     pub pace: watch::Receiver<Pace>,
+    /// Where commands go and reports come from.
+    pub control: Option<Port>,
 }
 
 /// Keeps the buffer flowing to the cloud. Ends only once `ports.finish` is true and the cloud has everything.
@@ -75,7 +78,8 @@ pub async fn run<T: Transport>(
         if let Some(state_dir) = buffer.state_dir() {
             old_epochs::deliver(&mut transport, state_dir, settings, agent).await;
         }
-        let hello = hello(&buffer.status().borrow(), agent);
+        let config_version = ports.control.as_ref().map_or(0, Port::config_version);
+        let hello = Hello { config_version, ..hello(&buffer.status().borrow(), agent) };
         let trouble = match transport.connect(hello).await {
             Err(error) => error.to_string(),
             Ok(link) => {
@@ -84,6 +88,9 @@ pub async fn run<T: Transport>(
                 show(LinkState::Connected, None);
                 view.update(|view| view.connections += 1);
                 forget_durable(&link, buffer).await?;
+                if let Some(control) = &ports.control {
+                    control.welcomed();
+                }
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "connected");
                 let end = Session::new(link, buffer, &ports, settings.lane).run().await?;
@@ -96,7 +103,7 @@ pub async fn run<T: Transport>(
                     SessionEnd::Lapsed => {
                         tracing::info!("connection lapsed: nothing to send");
                         show(LinkState::Idle, None);
-                        wait_for_demand(buffer, &mut ports.finish, settings.lane.ack_interval).await?;
+                        wait_for_demand(buffer, &mut ports, settings.lane.ack_interval).await?;
                         continue;
                     }
                     SessionEnd::Unanswered => {
@@ -155,17 +162,15 @@ pub(super) async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), B
 
 /// A vehicle with nothing to say lets the connection lapse. New fixes end the wait, or what is still unacknowledged
 /// after a while: asking what became of it costs one handshake.
-async fn wait_for_demand(
-    buffer: &Buffer,
-    finish: &mut watch::Receiver<bool>,
-    patience: Duration,
-) -> Result<(), BufferError> {
+async fn wait_for_demand(buffer: &Buffer, ports: &mut Ports, patience: Duration) -> Result<(), BufferError> {
     let mut status = buffer.status();
     let next = status.borrow().next_sequence;
     let unacknowledged = !nothing_to_send(&status.borrow());
+    let mut feed = ports.control.as_ref().map(Port::feed);
     tokio::select! {
         changed = status.wait_for(|now| now.next_sequence != next) => changed.map(drop).map_err(|_| BufferError::Stopped),
-        Ok(_) = finish.wait_for(|finish| *finish) => Ok(()),
+        Ok(_) = ports.finish.wait_for(|finish| *finish) => Ok(()),
+        () = Feed::filled(feed.as_mut()) => Ok(()),
         () = sleep(patience), if unacknowledged => Ok(()),
     }
 }

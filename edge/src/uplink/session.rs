@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use super::lane::{Decision, LaneName, LanePolicy, Lanes, Next, Orders};
 use super::{Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
+use crate::control::{Feed, Port};
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub(crate) struct Session<'a> {
     status: watch::Receiver<Status>,
     finish: watch::Receiver<bool>,
     pace: watch::Receiver<Pace>,
+    control: Option<Port>,
+    /// What the cloud is to be told on this connection.
+    reports: Option<Feed>,
     lanes: Lanes,
     epoch: Epoch,
     /// Losses that were declared on this connection.
@@ -59,6 +63,8 @@ impl<'a> Session<'a> {
             buffer,
             finish: ports.finish.clone(),
             pace: ports.pace.clone(),
+            control: ports.control.clone(),
+            reports: ports.control.as_ref().map(Port::feed),
             lanes: Lanes::new(policy, &now, Instant::now()),
             epoch: now.epoch,
             declared: RangeSet::new(),
@@ -98,7 +104,8 @@ impl<'a> Session<'a> {
             if self.leave_at.is_some_and(|leave| leave <= now) {
                 return Ok(SessionEnd::Drained);
             }
-            if let Some(declaration) = self.undeclared(&status) {
+            let report = self.reports.as_mut().and_then(Feed::next);
+            if let Some(declaration) = report.or_else(|| self.undeclared(&status)) {
                 if live.send(Outgoing::Control(declaration)).await.is_err() {
                     return Ok(self.broken(&status).await);
                 }
@@ -131,6 +138,7 @@ impl<'a> Session<'a> {
                 changed = self.status.changed() => changed.map_err(|_| BufferError::Stopped)?,
                 Ok(()) = self.finish.changed() => {}
                 Ok(()) = self.pace.changed() => {}
+                () = Feed::filled(self.reports.as_mut()) => {}
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
             }
         }
@@ -184,8 +192,14 @@ impl<'a> Session<'a> {
                 tracing::info!(?wait, "the cloud asks to connect elsewhere");
                 self.leave_at.get_or_insert(Instant::now() + wait);
             }
-            // Of another epoch, or from a newer cloud: nothing of ours depends on it.
-            other => tracing::debug!(?other, "message ignored"),
+            // Control's, or of another epoch, or from a newer cloud: nothing of ours depends on it.
+            other => {
+                let left = match (&self.control, other) {
+                    (Some(control), Some(message)) => control.deliver(message).err(),
+                    (_, other) => other,
+                };
+                tracing::debug!(?left, "message not for the lanes");
+            }
         }
         Ok(())
     }
