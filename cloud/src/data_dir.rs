@@ -72,6 +72,12 @@ impl DataDir {
         self.root.join("store.sqlite")
     }
 
+    /// Files of the gateways' releases.
+    #[must_use]
+    pub fn releases(&self) -> PathBuf {
+        self.root.join("releases")
+    }
+
     /// The certificate authority: key and certificate.
     #[must_use]
     pub fn authority(&self) -> PathBuf {

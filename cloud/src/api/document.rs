@@ -19,6 +19,7 @@ use super::problem::{PROBLEM_JSON, Problem};
     ),
     tags(
         (name = "vehicles", description = "Vehicles, positions, exports, completeness"),
+        (name = "orders", description = "Commands and configurations for vehicles"),
         (name = "live", description = "The live stream"),
         (name = "sign-in", description = "Signing browsers in"),
         (name = "operation", description = "Health, metrics, configuration"),
@@ -70,7 +71,7 @@ enum Reach {
 /// Adds to every operation the answers of the layers around it.
 pub(crate) fn add_refusals(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        for operation in [&mut item.get, &mut item.post, &mut item.put].into_iter().flatten() {
             let protected = !is_open(operation);
             for (status, name, _, reach) in REFUSALS {
                 if protected || reach == Reach::All {

@@ -1,6 +1,6 @@
 //! The HTTP side: REST, exports, the live stream, sign-in, and the web page.
 //!
-//! It reads the store and the live feed and writes neither. Everything but health, sign-in and the static page
+//! It reads the store and the live feed and writes neither; orders to vehicles are all that it writes. Everything but health, sign-in and the static page
 //! needs the API token or a session cookie; a route is protected unless it is registered as open (`router.rs`).
 //! Whatever a client does is bounded: connections, requests at work, exports, viewers, header and body sizes,
 //! and the time each of them may take. Errors are `application/problem+json` (RFC 9457).
@@ -16,6 +16,7 @@ mod guard;
 mod live;
 mod observe;
 mod operation;
+mod orders;
 mod page;
 mod period;
 mod positions;

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::fleet::control::ControlError;
 use crate::store::StoreError;
 
 /// The media type of every error.
@@ -111,6 +112,12 @@ pub(crate) enum ApiError {
     Draining,
     #[error("the store did not answer: try again; the server's log has the cause")]
     Store(#[from] StoreError),
+    #[error("{0}; the body is described at /api/v1/openapi.json")]
+    BadOrder(String),
+    #[error("command {0} has brought nothing yet, or nothing at all: its state says which")]
+    NoResult(String),
+    #[error(transparent)]
+    Order(#[from] ControlError),
     #[error("the server failed at this request: its log has the cause; please report it")]
     Internal(String),
 }
@@ -151,7 +158,30 @@ impl ApiError {
             Self::TimedOut(_) => (StatusCode::SERVICE_UNAVAILABLE, "timed-out", "Took too long"),
             Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining", "Shutting down"),
             Self::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store", "Store unavailable"),
+            Self::BadOrder(_) | Self::Order(ControlError::BadConfiguration(_)) => {
+                (StatusCode::BAD_REQUEST, "bad-order", "Not an order")
+            }
+            Self::NoResult(_) => (StatusCode::NOT_FOUND, "no-result", "No result"),
+            Self::Order(error) => Self::order_class(error),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
+        }
+    }
+
+    const fn order_class(error: &ControlError) -> (StatusCode, &'static str, &'static str) {
+        use crate::fleet::control::releases::ReleaseError;
+        match error {
+            ControlError::UnknownVehicle(_) => (StatusCode::NOT_FOUND, "unknown-vehicle", "Unknown vehicle"),
+            ControlError::UnknownCommand { .. } => {
+                (StatusCode::NOT_FOUND, "unknown-command", "Unknown command")
+            }
+            ControlError::TooMany { .. } => (StatusCode::CONFLICT, "too-many-orders", "Too many orders wait"),
+            ControlError::Release(ReleaseError::Unknown(_)) => {
+                (StatusCode::NOT_FOUND, "unknown-release", "Unknown release")
+            }
+            ControlError::Release(ReleaseError::Ambiguous { .. }) | ControlError::BadConfiguration(_) => {
+                (StatusCode::BAD_REQUEST, "bad-order", "Not an order")
+            }
+            _ => (StatusCode::SERVICE_UNAVAILABLE, "store", "Store unavailable"),
         }
     }
 
@@ -161,7 +191,19 @@ impl ApiError {
             kind: format!("urn:avl:problem:{name}"),
             title,
             status: status.as_u16(),
-            detail: self.to_string(),
+            detail: self.detail(),
+        }
+    }
+}
+
+impl ApiError {
+    /// What failed inside goes to the log, not to the client.
+    fn detail(&self) -> String {
+        match self {
+            Self::Order(_) if self.class().0 == StatusCode::SERVICE_UNAVAILABLE => {
+                "orders cannot be read or written now: try again; the server's log has the cause".to_owned()
+            }
+            error => error.to_string(),
         }
     }
 }
@@ -170,6 +212,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         match &self {
             Self::Store(error) => tracing::error!(%error, "store failed a request"),
+            Self::Order(error) if self.class().0 == StatusCode::SERVICE_UNAVAILABLE => {
+                tracing::error!(%error, "store failed an order");
+            }
             Self::Internal(cause) => tracing::error!(%cause, "request failed"),
             _ => {}
         }

@@ -14,9 +14,11 @@ use utoipa_axum::routes;
 use super::document::{ApiDocument, add_refusals};
 use super::problem::ApiError;
 use super::state::ApiState;
-use super::{auth, completeness, guard, live, observe, operation, page, positions, sign_in, vehicles};
+use super::{
+    auth, completeness, guard, live, observe, operation, orders, page, positions, sign_in, vehicles,
+};
 
-/// No request has a body yet; this is for the first that will.
+/// An order has some hundred bytes, a configuration up to 16 KiB.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 
 fn protected_routes() -> OpenApiRouter<ApiState> {
@@ -26,6 +28,10 @@ fn protected_routes() -> OpenApiRouter<ApiState> {
         .routes(routes!(vehicles::latest))
         .routes(routes!(positions::get))
         .routes(routes!(completeness::get))
+        .routes(routes!(orders::list, orders::give))
+        .routes(routes!(orders::get))
+        .routes(routes!(orders::result))
+        .routes(routes!(orders::configuration, orders::configure))
         .routes(routes!(live::get))
         .routes(routes!(sign_in::make_link))
         .routes(routes!(sign_in::session))

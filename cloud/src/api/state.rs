@@ -13,6 +13,7 @@ use super::auth::token::TokenCheck;
 use super::guard::hosts::HostRule;
 use super::live::hub::Hub;
 use super::settings::{ApiSettings, SettingsError};
+use crate::fleet::control::Control;
 use crate::live::LiveFeed;
 use crate::store::Store;
 
@@ -34,6 +35,7 @@ pub struct ApiState {
 pub struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) feed: LiveFeed,
+    pub(crate) control: Control,
     pub(crate) settings: ApiSettings,
     pub(crate) token: TokenCheck,
     pub(crate) sessions: Sessions,
@@ -58,6 +60,7 @@ impl ApiState {
         settings: ApiSettings,
         store: Arc<dyn Store>,
         feed: LiveFeed,
+        control: Control,
         metrics: PrometheusHandle,
     ) -> Result<Self, ApiStateError> {
         settings.validate()?;
@@ -66,6 +69,7 @@ impl ApiState {
         let shared = Shared {
             store,
             feed,
+            control,
             token: TokenCheck::new(token.as_str())?,
             sessions: Sessions::new(session_key.as_str(), settings.session_lifetime),
             links: SignInLinks::default(),

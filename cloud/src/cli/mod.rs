@@ -2,9 +2,13 @@
 
 mod all;
 mod audit;
+mod command;
+mod configure;
 mod openapi;
+mod release;
 mod sign_in;
 mod token;
+mod vehicle;
 
 use std::process::ExitCode;
 
@@ -15,7 +19,9 @@ Try it:
   avl-cloud all --data-dir ./data                       start everything on this machine
   avl-cloud token --data-dir ./data --fleet demo --vehicle van-1
                                                         admit a vehicle; hand the token to 'avl-edge enrol'
-  avl-cloud audit --data-dir ./data --vehicle van-1     prove that nothing of it is missing";
+  avl-cloud audit --data-dir ./data --vehicle van-1     prove that nothing of it is missing
+  avl-cloud command --data-dir ./data --vehicle van-1 --wait 30s locate
+                                                        ask a vehicle where it is";
 
 /// Fleet cloud: takes fixes from vehicles, keeps each exactly once, and serves tracks and a live map.
 #[derive(Debug, Parser)]
@@ -29,8 +35,11 @@ struct Cli {
 enum Command {
     All(all::Arguments),
     Audit(audit::Arguments),
+    Command(command::Arguments),
+    Configure(configure::Arguments),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
+    Release(release::Arguments),
     /// Print a link that signs one browser in, once, within ten minutes
     SignIn(sign_in::Arguments),
     Token(token::Arguments),
@@ -40,6 +49,9 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::All(arguments) => all::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Command(arguments) => command::run(arguments),
+        Command::Configure(arguments) => configure::run(&arguments),
+        Command::Release(arguments) => release::run(arguments),
         Command::Openapi => openapi::run(),
         Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),

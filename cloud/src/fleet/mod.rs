@@ -5,6 +5,7 @@
 //! request says about itself.
 
 pub mod authority;
+pub mod control;
 pub mod enrolment;
 pub mod listener;
 pub mod server_identity;

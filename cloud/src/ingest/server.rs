@@ -13,6 +13,7 @@ use super::framing::MAX_RESERVATION;
 use super::registry::Registry;
 use super::session::{self, Context};
 use super::settings::IngestSettings;
+use crate::fleet::control::Control;
 use crate::journal::Journal;
 use crate::meters;
 use crate::store::Store;
@@ -30,6 +31,7 @@ impl Ingest {
         endpoint: Endpoint,
         journal: Arc<dyn Journal>,
         store: Arc<dyn Store>,
+        control: Control,
         settings: IngestSettings,
     ) -> Self {
         let gate = Arc::new(Mutex::new(Gate::new(&settings)));
@@ -37,6 +39,7 @@ impl Ingest {
         let context = Context {
             journal,
             store,
+            control,
             memory: Arc::new(Semaphore::new(memory)),
             registry: Registry::default(),
             settings,

@@ -29,6 +29,7 @@ use super::greeting::{Heard, MAX_RANGES, agent, hear, identify, welcome};
 use super::registry::{Registered, Registry};
 use super::settings::IngestSettings;
 use super::verify::{Verified, verify};
+use crate::fleet::control::{Control as Orders, Delivery};
 use crate::journal::{Journal, JournalError, Kind, Record, Transport};
 use crate::meters;
 use crate::store::{MAX_SEQUENCE, Store};
@@ -44,6 +45,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Context {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) control: Orders,
     pub(super) memory: Arc<Semaphore>,
     pub(super) registry: Registry,
     pub(super) settings: IngestSettings,
@@ -146,6 +148,7 @@ async fn begin<'a>(
         lanes: [None, None],
         pending: FuturesOrdered::new(),
         acks: AckPolicy::new(settings.ack_interval),
+        orders: context.control.connect(vehicle, hello.config_version),
     };
     if hello.next_sequence > known {
         session.know(&hello).await?;
@@ -171,9 +174,12 @@ struct Session<'a> {
     lanes: [Option<FrameReader<Lane>>; LANES],
     pending: FuturesOrdered<BoxFuture<'static, Result<Settled, JournalError>>>,
     acks: AckPolicy,
+    /// Commands and the configuration for this vehicle, and its answers.
+    orders: Delivery,
 }
 
 enum Event {
+    Orders,
     Settled(Result<Settled, JournalError>),
     AckDue,
     Message(Result<Option<(avl_shared::link::ToCloud, OwnedSemaphorePermit)>, ReadFailure>),
@@ -208,6 +214,7 @@ impl Session<'_> {
             _ = stop.wait_for(|&stop| stop) => Event::Stop,
             Some(settled) = self.pending.next() => Event::Settled(settled),
             () = sleep_until(ack_at.unwrap_or_else(Instant::now)), if ack_at.is_some() => Event::AckDue,
+            () = self.orders.changed() => Event::Orders,
             message = read(self.control.as_mut()), if room => Event::Message(message),
             (lane, frame) = read_lanes(&mut self.lanes), if room => Event::Frame(lane, frame),
             opened = self.connection.accept_uni(), if may_open => opened.map_or(Event::Gone, Event::LaneOpened),
@@ -226,6 +233,7 @@ impl Session<'_> {
                 self.acknowledge_due().await
             }
             Event::AckDue => self.acknowledge_due().await,
+            Event::Orders => self.deliver().await,
             Event::Message(message) => match message? {
                 Some((message, permit)) => self.message(message.message, permit).await,
                 None => {
@@ -288,8 +296,11 @@ impl Session<'_> {
         match message {
             Some(to_cloud::Message::Hello(_)) => Err(CloseReason::SecondHello.into()),
             Some(to_cloud::Message::DeclareLost(lost)) => self.declare_lost(lost, permit).await,
+            Some(answer @ (to_cloud::Message::CommandResult(_) | to_cloud::Message::ConfigState(_))) => {
+                self.answered(answer).await
+            }
             // A newer vehicle may say what this release does not know; it does not need an answer.
-            Some(_) | None => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -310,6 +321,31 @@ impl Session<'_> {
         // Seldom, and the vehicle repeats it on every connection until it is answered: at once.
         let settled = Settled { ranges: ranges.ranges().to_vec(), ack_wanted: true };
         self.append(Kind::Lost, lost.encode_to_vec().into(), settled, permit).await
+    }
+
+    /// An order that cannot be read now is no reason to lose fixes: it is delivered on the next connection.
+    async fn deliver(&mut self) -> Result<(), End> {
+        match self.orders.due().await {
+            Ok(due) => {
+                for message in due {
+                    self.say(message).await?;
+                }
+            }
+            Err(error) => tracing::warn!(vehicle = %self.vehicle, %error, "orders are not delivered"),
+        }
+        Ok(())
+    }
+
+    /// What is not stored is not acknowledged, and the vehicle repeats it.
+    async fn answered(&mut self, answer: to_cloud::Message) -> Result<(), End> {
+        match self.orders.take(answer).await {
+            Ok(Some(receipt)) => self.say(receipt).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                tracing::warn!(vehicle = %self.vehicle, %error, "a vehicle's answer is not stored");
+                Ok(())
+            }
+        }
     }
 
     /// Makes durable that every number below the hello's next one was given to a fix: gaps are known from then on.

@@ -22,6 +22,7 @@ use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::fleet::authority::Authority;
+use crate::fleet::control::{Control, release_router};
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::fleet::tokens::Tokens;
 use crate::fleet::{enrolment, listener};
@@ -58,6 +59,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let reset_key = ingest::load_or_create_reset_key(&data.server())?;
     let store = SqliteStore::open(&data.store())?;
     let tokens = Tokens::open(&data.store())?;
+    let control = Control::open(&data.store())?;
     let journal = SqliteJournal::open(&data.journal())?;
 
     let quic =
@@ -75,14 +77,22 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     meters::describe();
     let (journal, store): (Arc<dyn Journal>, Arc<dyn Store>) = (Arc::new(journal), Arc::new(store));
     let feed = LiveFeed::default();
-    let api_state =
-        ApiState::new(data.path(), config.api.clone(), Arc::clone(&store), feed.clone(), metrics)?;
+    let api_state = ApiState::new(
+        data.path(),
+        config.api.clone(),
+        Arc::clone(&store),
+        feed.clone(),
+        control.clone(),
+        metrics,
+    )?;
 
     let mut parts = Parts::default();
     let processor = Processor::new(Arc::clone(&journal), Arc::clone(&store), feed);
     processor.check_start().await?;
     parts.start(Stage::Process, "processor", |stop| processor.run(stop));
-    let ingest = Ingest::new(quic.clone(), journal, store, config.ingest.clone());
+    control.serve_releases_at(ready.enrol.port());
+    parts.start(Stage::Intake, "control", |stop| control.clone().run(stop));
+    let ingest = Ingest::new(quic.clone(), journal, store, control, config.ingest.clone());
     parts.start(Stage::Intake, "ingest", |stop| ingest.run(stop));
     let renewal = start_enrolment(
         &mut parts,
@@ -133,7 +143,7 @@ fn start_enrolment(
     data: &DataDir,
 ) -> anyhow::Result<JoinHandle<()>> {
     let (tls, current_tls) = watch::channel(Arc::new(enrolment_server(credentials.clone())?));
-    let service = enrolment::router(Arc::clone(authority), tokens);
+    let service = enrolment::router(Arc::clone(authority), tokens).merge(release_router(&data.releases()));
     parts.start(Stage::Intake, "enrolment", |stop| listener::serve(listener, current_tls, service, stop));
     let renewal = Renewal {
         directory: data.server(),

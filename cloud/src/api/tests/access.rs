@@ -14,7 +14,7 @@ fn endpoints() -> Vec<(String, String, bool)> {
             let open = operation["security"]
                 .as_array()
                 .is_some_and(|rules| rules.iter().any(|rule| rule == &serde_json::json!({})));
-            let path = path.replace("{fleet}", "demo").replace("{vehicle}", "van-1");
+            let path = path.replace("{fleet}", "demo").replace("{vehicle}", "van-1").replace("{id}", "none");
             endpoints.push((method.to_uppercase(), path, open));
         }
     }
@@ -33,7 +33,7 @@ async fn only_these_endpoints_are_open() {
         endpoints().into_iter().filter(|(_, _, open)| *open).map(|(_, path, _)| path).collect();
     open.sort();
     assert_eq!(open, ["/api/v1/config", "/healthz", "/readyz", "/sign-in"]);
-    assert_eq!(endpoints().len(), 14, "a new endpoint: is it protected?");
+    assert_eq!(endpoints().len(), 20, "a new endpoint: is it protected?");
     let document: Value = serde_json::to_value(openapi()).unwrap();
     let documents_401 = |path: &str| document["paths"][path]["get"]["responses"]["401"].is_object();
     assert!(documents_401("/metrics") && !documents_401("/healthz"));
@@ -74,7 +74,7 @@ async fn without_valid_credentials_every_protected_endpoint_answers_401() {
 }
 
 #[tokio::test]
-async fn the_token_and_a_session_are_let_in_and_only_the_token_makes_links() {
+async fn the_token_and_a_session_are_let_in_and_only_the_token_makes_links_and_orders() {
     let fixture = fixture().await;
     let (cookie, _) = fixture.state.sessions.issue(SystemTime::now()).unwrap();
     let cookie = format!("avl_session={cookie}");
@@ -84,6 +84,9 @@ async fn the_token_and_a_session_are_let_in_and_only_the_token_makes_links() {
         let expected = match path.as_str() {
             "/api/v1/live" => (StatusCode::UPGRADE_REQUIRED, StatusCode::UPGRADE_REQUIRED),
             "/api/v1/sign-in-links" => (StatusCode::CREATED, StatusCode::FORBIDDEN),
+            // Whoever may order is told what is wrong with an empty order.
+            _ if method != "GET" => (StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN),
+            path if path.contains("/commands/none") => (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND),
             _ => (StatusCode::OK, StatusCode::OK),
         };
         assert_eq!((by_token, by_session), expected, "{method} {path}");

@@ -94,6 +94,8 @@ fn every_field_of_a_shape_says_what_it_is() {
         "LiveMessage",
         "Problem",
         "SignInLink",
+        "Command",
+        "Configuration",
         "PageConfig",
     ] {
         assert!(schemas.contains_key(name), "{name} in {:?}", schemas.keys().collect::<Vec<_>>());
@@ -105,13 +107,30 @@ fn every_field_of_a_shape_says_what_it_is() {
     }
 }
 
+/// A command that has a result.
+async fn answered_command(fixture: &Fixture) -> String {
+    use avl_shared::link::{CommandResult, CommandState, to_cloud};
+    let control = &fixture.state.control;
+    let life = std::time::Duration::from_secs(60);
+    let id = control.order(&van("van-1"), crate::fleet::control::Action::Locate, life).await.unwrap().id;
+    let result = CommandResult {
+        id: id.clone(),
+        state: CommandState::Done.into(),
+        payload: b"{}".to_vec(),
+        ..CommandResult::default()
+    };
+    control.connect(&van("van-1"), 0).take(to_cloud::Message::CommandResult(result)).await.unwrap();
+    id
+}
+
 /// Calls each route as it is documented; the answer must be one that is documented.
 #[tokio::test]
 async fn every_route_answers_as_documented() {
     let fixture = Fixture::new();
     fixture.commit(vec![fixes("van-1", 0..10)]).await;
+    let id = answered_command(&fixture).await;
     for (method, path, operation) in operations(&document()) {
-        let filled = path.replace("{fleet}", "demo").replace("{vehicle}", "van-1");
+        let filled = path.replace("{fleet}", "demo").replace("{vehicle}", "van-1").replace("{id}", &id);
         let mut query = String::from("?");
         for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
             let example = &parameter["example"];
@@ -121,7 +140,13 @@ async fn every_route_answers_as_documented() {
             }
         }
         let uri = format!("{filled}{}", query.trim_end_matches(['?', '&']));
-        let answer = fixture.send(fixture.request(&method.to_uppercase(), &uri)).await;
+        let mut request = fixture.request(&method.to_uppercase(), &uri);
+        let schema = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+        if let Some(schema) = schema.as_str().and_then(|schema| schema.strip_prefix('#')) {
+            let example = document().pointer(schema).unwrap()["example"].to_string();
+            *request.body_mut() = Body::from(example);
+        }
+        let answer = fixture.send(request).await;
         let documented = operation["responses"].as_object().unwrap();
         let response =
             documented.get(answer.status.as_str()).unwrap_or_else(|| panic!("{method} {uri}: {answer:?}"));

@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod exports;
 mod live;
+mod orders;
 mod positions;
 mod sign_in;
 
@@ -25,6 +26,7 @@ use tower::ServiceExt;
 
 use super::state::ApiState;
 use super::{ApiSettings, router, serve};
+use crate::fleet::control::Control;
 use crate::live::LiveFeed;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Change, Commit, Committed, Store};
@@ -96,7 +98,9 @@ impl Fixture {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&dir.path().join("store.sqlite")).unwrap());
         let feed = LiveFeed::default();
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let state = ApiState::new(dir.path(), settings, Arc::clone(&store), feed.clone(), metrics).unwrap();
+        let control = Control::open(&dir.path().join("store.sqlite")).unwrap();
+        let state =
+            ApiState::new(dir.path(), settings, Arc::clone(&store), feed.clone(), control, metrics).unwrap();
         let token = std::fs::read_to_string(dir.path().join("api-token")).unwrap().trim_end().to_owned();
         Self { dir, store, feed, state, token }
     }

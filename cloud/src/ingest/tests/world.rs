@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 
 use super::super::{Ingest, IngestSettings, bind, load_or_create_reset_key};
 use crate::fleet::authority::Authority;
+use crate::fleet::control::Control;
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Entry, Journal, JournalError, ReadLimit, Receipt, Record};
@@ -140,7 +141,8 @@ pub(super) fn serve(
     let credentials = load_or_issue(&directory, authority, &server_names(&[]), SystemTime::now()).unwrap();
     let key = load_or_create_reset_key(&directory).unwrap();
     let endpoint = bind(address, credentials, authority.certificate(), &key, &settings).unwrap();
-    let ingest = Ingest::new(endpoint, journal.clone(), store.clone(), settings);
+    let control = Control::open(&temp.path().join("store.sqlite")).unwrap();
+    let ingest = Ingest::new(endpoint, journal.clone(), store.clone(), control, settings);
     let address = ingest.local_addr().unwrap();
     (address, tokio::spawn(ingest.run(stop)))
 }

@@ -1,0 +1,234 @@
+//! Orders to vehicles: commands, configurations, releases; and what the vehicles answer.
+//!
+//! What it promises: an order is durable before anybody is told that it was given; it is delivered on every connection of
+//! its vehicle until it is settled or expired, and at once while the vehicle is connected; an answer is durable before the
+//! vehicle is told to forget it, and told twice it is stored once. How messages travel is not its concern: a transport
+//! holds a [`Delivery`] for each connection and moves messages. Orders may come from another process (`avl-cloud
+//! command`): the store is looked at every second.
+
+mod action;
+mod delivery;
+mod files;
+pub mod releases;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, BadAction};
+pub use delivery::Delivery;
+pub use files::router as release_router;
+pub use table::{CommandRecord, ConfigurationRecord, ResultRecord};
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use avl_shared::fix::UtcMillis;
+use avl_shared::identity::VehicleKey;
+use tokio::sync::{Notify, watch};
+use tokio::time::interval;
+
+use crate::store::sqlite::OpenError;
+use crate::time::now_utc;
+use table::Table;
+
+/// How soon a command given by another process is on its way.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("orders cannot be read or written: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error(
+        "vehicle {0} is not known here: it must have connected once; names are in 'GET /api/v1/vehicles'"
+    )]
+    UnknownVehicle(VehicleKey),
+    #[error("{vehicle} has {limit} orders waiting already: wait until it connects, or until they expire")]
+    TooMany { vehicle: VehicleKey, limit: u32 },
+    #[error("vehicle {vehicle} has no command {id}: 'GET …/commands' lists them")]
+    UnknownCommand { vehicle: VehicleKey, id: String },
+    #[error("{0}")]
+    BadConfiguration(String),
+    #[error(transparent)]
+    Release(#[from] releases::ReleaseError),
+    #[error("the server is shutting down")]
+    Stopped,
+}
+
+/// Cloning shares it.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    table: Mutex<Table>,
+    /// Who is connected, to be told of a new order.
+    connected: Mutex<HashMap<VehicleKey, Arc<Notify>>>,
+    /// TCP port of the listener that serves releases; 0: the link's number.
+    release_port: AtomicU32,
+}
+
+impl Control {
+    /// Opens the tables in the store's file, and makes them when they are missing.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn open(store: &Path) -> Result<Self, ControlError> {
+        let shared = Shared {
+            table: Mutex::new(Table::open(store)?),
+            connected: Mutex::default(),
+            release_port: AtomicU32::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Told to vehicles with an update.
+    pub fn serve_releases_at(&self, port: u16) {
+        self.shared.release_port.store(u32::from(port), Ordering::Relaxed);
+    }
+
+    /// Gives an order; durable when it returns.
+    ///
+    /// # Errors
+    /// When the vehicle is unknown or has too many orders waiting, or a release is missing.
+    pub async fn order(
+        &self,
+        vehicle: &VehicleKey,
+        action: Action,
+        life: Duration,
+    ) -> Result<CommandRecord, ControlError> {
+        let owner = vehicle.clone();
+        let given = self.work(move |table| table.order(&owner, &action, life, now_utc())).await?;
+        self.tell(vehicle);
+        Ok(given)
+    }
+
+    /// Lays `toml` over the vehicle's own configuration; durable when it returns.
+    ///
+    /// # Errors
+    /// When the vehicle is unknown, or `toml` is none.
+    pub async fn configure(
+        &self,
+        vehicle: &VehicleKey,
+        toml: String,
+    ) -> Result<ConfigurationRecord, ControlError> {
+        let owner = vehicle.clone();
+        let given = self.work(move |table| table.configure(&owner, &toml, now_utc())).await?;
+        self.tell(vehicle);
+        Ok(given)
+    }
+
+    /// The newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// When the vehicle is unknown.
+    pub async fn commands(
+        &self,
+        vehicle: &VehicleKey,
+        limit: u32,
+    ) -> Result<Vec<CommandRecord>, ControlError> {
+        let vehicle = vehicle.clone();
+        self.work(move |table| table.commands(&vehicle, limit)).await
+    }
+
+    /// # Errors
+    /// When the vehicle has no such command.
+    pub async fn command(&self, vehicle: &VehicleKey, id: &str) -> Result<CommandRecord, ControlError> {
+        let (vehicle, id) = (vehicle.clone(), id.to_owned());
+        self.work(move |table| table.command(&vehicle, &id)).await
+    }
+
+    /// What a command brought, once it is all here.
+    ///
+    /// # Errors
+    /// When the vehicle has no such command.
+    pub async fn result(&self, vehicle: &VehicleKey, id: &str) -> Result<Option<ResultRecord>, ControlError> {
+        let (vehicle, id) = (vehicle.clone(), id.to_owned());
+        self.work(move |table| table.result(&vehicle, &id)).await
+    }
+
+    /// The newest configuration that was ordered.
+    ///
+    /// # Errors
+    /// When the vehicle is unknown.
+    pub async fn configuration(
+        &self,
+        vehicle: &VehicleKey,
+    ) -> Result<Option<ConfigurationRecord>, ControlError> {
+        let vehicle = vehicle.clone();
+        self.work(move |table| table.configuration(&vehicle)).await
+    }
+
+    /// For one connection of a vehicle, which uses the configuration of this version.
+    #[must_use]
+    pub fn connect(&self, vehicle: &VehicleKey, config_version: u64) -> Delivery {
+        let notify = Arc::new(Notify::new());
+        // What waits already.
+        notify.notify_one();
+        self.connected().insert(vehicle.clone(), Arc::clone(&notify));
+        Delivery::new(self.clone(), vehicle.clone(), config_version, notify)
+    }
+
+    /// Looks for orders of other processes, and ends those whose time is over, until `stop` becomes true.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut look = interval(LOOK);
+        let mut seen = None;
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|&stop| stop) => return,
+                _ = look.tick() => {}
+            }
+            match self.work(move |table| table.fresh(seen, now_utc())).await {
+                Ok((vehicles, now_seen)) => {
+                    seen = Some(now_seen);
+                    vehicles.iter().for_each(|vehicle| self.tell(vehicle));
+                }
+                Err(error) => tracing::warn!(%error, "orders cannot be looked at; trying again"),
+            }
+        }
+    }
+
+    fn tell(&self, vehicle: &VehicleKey) {
+        if let Some(notify) = self.connected().get(vehicle) {
+            notify.notify_one();
+        }
+    }
+
+    fn disconnect(&self, vehicle: &VehicleKey, notify: &Arc<Notify>) {
+        let mut connected = self.connected();
+        if connected.get(vehicle).is_some_and(|current| Arc::ptr_eq(current, notify)) {
+            connected.remove(vehicle);
+        }
+    }
+
+    fn release_port(&self) -> u32 {
+        self.shared.release_port.load(Ordering::Relaxed)
+    }
+
+    fn connected(&self) -> MutexGuard<'_, HashMap<VehicleKey, Arc<Notify>>> {
+        self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Off the async threads.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Table) -> Result<T, ControlError> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || {
+            work(&mut shared.table.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        task.await.map_err(|_| ControlError::Stopped)?
+    }
+}
+
+/// An id that sorts by time and that nobody guesses.
+fn new_id(now: UtcMillis) -> String {
+    format!("{now:011x}-{:08x}", rand::random::<u32>())
+}
