@@ -173,6 +173,26 @@ impl Api {
         Ok(serde_json::from_str::<Link>(&body).context(body)?.url)
     }
 
+    /// Sends JSON; whatever is answered is returned.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub async fn order(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<Answer> {
+        let request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response = request.json(body).send().await.with_context(|| path.to_owned())?;
+        let content_type = response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        Ok(Answer {
+            status: response.status(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: response.text().await?,
+        })
+    }
+
     #[must_use]
     pub fn base(&self) -> &str {
         &self.base

@@ -4,6 +4,7 @@
 // This crate is all tests; clippy grants the licence to `#[test]` functions only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod control;
 mod decode_and_pack;
 mod demo;
 mod fleet;
