@@ -2,12 +2,14 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint web deny clean
+.PHONY: help demo test bench lint web deny packages clean
 
 # Where tools that had to be fetched are kept between clones. Build results stay in ./target unless
 # CARGO_TARGET_DIR says otherwise (.ci/run puts them in the cache).
 export AVL_CACHE ?= $(HOME)/.cache/avl
 export PATH := $(AVL_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
+# How long `make bench` watches what takes real time.
+MINUTES ?= 10
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 step := ./scripts/step.sh
 # Who reads these docs works on the code: links to private items serve them.
@@ -35,6 +37,8 @@ test: ## All that CI runs: format, lints, unit, property and system tests, docs,
 	@$(step) "web unit tests" $(node) npm --prefix cloud/web test
 	@$(step) "programs" cargo build --workspace --bins
 	@$(step) "unit, property and system tests" $(node) cargo test --workspace --no-fail-fast
+	@$(step) "the gateway for ARM, emulated" ./cross/test.sh aarch64-unknown-linux-gnu
+	@$(step) "its package" ./cross/deb.sh aarch64-unknown-linux-gnu
 	@$(step) "docs" env RUSTDOCFLAGS="$(DOCS)" cargo doc --workspace --no-deps --document-private-items --quiet
 	@$(step) "licences and bans" ./scripts/deny.sh
 	@echo "all good; logs and pictures are in artifacts/"
@@ -51,12 +55,19 @@ web: ## The page, built into cloud/web/dist (nothing to do when its sources have
 bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "what a build needs" ./scripts/setup.sh build
 	@$(step) "criterion benches (optimised; the first build takes many minutes)" cargo bench --workspace --bench '*'
-	@$(step) "optimised programs" cargo build --workspace --release --bin avl-edge --bin avl-bench-report
-	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --out artifacts/bench.md
+	@$(step) "optimised programs" cargo build --workspace --release --bins
+	@$(step) "size of the gateway" ./cross/sizes.sh artifacts/bench/size.md
+	@$(step) "footprint of the gateway ($(MINUTES) minutes)" env AVL_EDGE_PROGRAM="$$(realpath "$$(./cross/build.sh x86_64-unknown-linux-gnu)")" \
+		$(TARGET)/release/avl-bench-footprint --minutes $(MINUTES) --out artifacts/bench/footprint.md
+	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there
 	@$(step) "cargo-deny" ./scripts/deny.sh --install
 	@$(step) "advisories" cargo deny --log-level error check advisories
+
+packages: ## Debian packages of the gateway for amd64, arm64 and armhf, in artifacts/packages
+	@$(step) "what a build needs" ./scripts/setup.sh build
+	@$(step) "packages (the first build takes many minutes)" ./cross/deb.sh
 
 clean: ## Build results, not the cache
 	cargo clean

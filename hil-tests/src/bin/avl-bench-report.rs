@@ -1,6 +1,6 @@
 //! `avl-bench-report`: one Markdown page of what `make bench` has measured, with the machine named.
 //!
-//! It reads criterion's estimates, and lets `avl-edge pack` (the program beside this one) pack the real logs.
+//! It reads criterion's estimates and the pages of the other benches, and lets `avl-edge pack` (the program beside this one) pack the real logs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ struct Options {
     /// Criterion's folder of results
     #[arg(long, value_name = "DIR")]
     criterion: PathBuf,
+    /// A folder of pages (*.md) that other benches have written
+    #[arg(long, value_name = "DIR")]
+    measured: PathBuf,
     /// The report to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -53,6 +56,7 @@ async fn main() -> anyhow::Result<()> {
     machine(&mut report)?;
     speeds(&options.criterion, &mut report)?;
     sizes(&mut report).await?;
+    pages(&options.measured, &mut report)?;
     if let Some(folder) = options.out.parent() {
         std::fs::create_dir_all(folder)?;
     }
@@ -132,6 +136,19 @@ fn row(folder: &Path) -> anyhow::Result<String> {
         shown(confidence_interval.lower_bound),
         shown(confidence_interval.upper_bound)
     ))
+}
+
+/// In the order of their names.
+fn pages(folder: &Path, report: &mut String) -> anyhow::Result<()> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Ok(()) };
+    let mut pages = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<Vec<_>>>()?;
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    pages.sort();
+    for page in pages {
+        let text = std::fs::read_to_string(&page).with_context(|| page.display().to_string())?;
+        writeln!(report, "{}\n", text.trim())?;
+    }
+    Ok(())
 }
 
 fn shown(nanoseconds: f64) -> String {
