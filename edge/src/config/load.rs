@@ -10,6 +10,7 @@ use figment::providers::{Env, Format, Toml};
 use super::Config;
 use super::error::ConfigError;
 use super::units::ByteSize;
+use crate::uplink::interfaces;
 
 /// Environment variables with this prefix override keys: `AVL_EDGE__UPLINK__LATENCY=60s`.
 pub const ENV_PREFIX: &str = "AVL_EDGE__";
@@ -55,6 +56,13 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
     }
     if let Err((key, cause, cure)) = config.buffer.validate() {
         return Err(ConfigError::value(file, key, &cause, cure));
+    }
+    if let Err(error) = interfaces::validate(&config.uplink.interfaces) {
+        return Err(ConfigError::value(file, "uplink.interfaces", &error, "correct it and start again"));
+    }
+    if let Err(error) = config.uplink.budget.validate() {
+        let cure = "choose the day on which the tariff counts anew";
+        return Err(ConfigError::value(file, "uplink.budget.reset_day", &error, cure));
     }
     if config.buffer.max_bytes < MIN_BUFFER {
         let cause =

@@ -23,10 +23,10 @@ use crate::control::{Ending, Port, Service, Startup, Surroundings};
 use crate::health::Board;
 use crate::identity::{self, Identity};
 use crate::receiver::Counts;
-use crate::source::{self, Kind, ReplayCursor, Surroundings};
+use crate::source::{self, Kind, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
-use crate::uplink::{self, Agent, Ports, UplinkSettings};
+use crate::uplink::{self, Agent, Desk, Ports, Traffic, UplinkSettings};
 
 /// Fixes between source and recorder.
 const QUEUED_FIXES: usize = 64;
@@ -71,6 +71,8 @@ async fn drive(
     let boot = Boot::read();
     let transport = QuicTransport::new(&config.uplink, identity)
         .context("identity is unusable: enrol again with --force")?;
+    let traffic = Traffic::default();
+    let desk = Desk::new(board.link.clone(), config.uplink.budget, &config.state_dir, traffic.clone());
     let settings = UplinkSettings {
         lane: LanePolicy {
             durability: config.buffer.durability,
@@ -83,6 +85,7 @@ async fn drive(
     let (fixes, tapped) = mpsc::channel(QUEUED_FIXES);
     let (to_recorder, queue) = mpsc::channel(QUEUED_FIXES);
     let (hands, tap, pace) = hands::tap(tapped, to_recorder, buffer.status(), config.uplink.latency);
+    let transport = transport.watched(&config.uplink, pace.clone(), traffic);
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
     let around = Surroundings {
         vehicle: identity.vehicle.clone(),
@@ -100,11 +103,11 @@ async fn drive(
     let (finish, finishing) = watch::channel(false);
     let recorder = RecorderSettings { durability: config.buffer.durability, boot };
 
-    let around = Surroundings { state_dir: Some(config.state_dir.clone()), trusted_utc: None };
+    let near = source::Surroundings { state_dir: Some(config.state_dir.clone()), trusted_utc: None };
     let reading = async {
         // Dropping the source closes the channel, and the recorder writes what it still has.
         let read = tokio::select! {
-            read = source::run(config.source, resume, fixes, board.receiver.clone(), around) => Some(read),
+            read = source::run(config.source, resume, fixes, board.receiver.clone(), near) => Some(read),
             _ = stopped => None,
         };
         read.transpose()
@@ -125,7 +128,7 @@ async fn drive(
     let sending = async {
         // Before that the epoch is not known.
         buffer.opened().await?;
-        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, board.link.clone()).await
+        uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, desk).await
     };
     let mut signals = Signals::listen()?;
     let mut stop = Some(stop);

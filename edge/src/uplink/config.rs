@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::budget::BudgetConfig;
+use super::interfaces::InterfaceConfig;
 use crate::config::ByteSize;
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -25,6 +27,11 @@ pub struct UplinkConfig {
     #[serde(default = "default_backlog_rate")]
     pub backlog_rate: ByteSize,
     pub quic: QuicConfig,
+    /// In the order of preference; none to leave it to the kernel's routes.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceConfig>,
+    #[serde(default)]
+    pub budget: BudgetConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -10,20 +10,28 @@
 //! TLS handshake ends before the cloud has judged the vehicle's certificate.
 
 pub mod backoff;
+pub mod budget;
 mod config;
+mod desk;
+pub mod interfaces;
 pub mod lane;
+mod ledger;
 mod old_epochs;
 mod pace;
 pub mod quic;
 mod repeated;
 mod run;
 mod session;
+mod socket;
+mod traffic;
 mod view;
 mod window;
 
 pub use config::{QuicConfig, UplinkConfig};
+pub use desk::Desk;
 pub use pace::Pace;
 pub use run::{Agent, Ports, UplinkSettings, run};
+pub use traffic::{IPV4_UDP_HEADERS, IPV6_UDP_HEADERS, Traffic};
 pub use view::{LinkState, LinkView};
 
 use std::future::Future;
@@ -90,6 +98,10 @@ pub enum ConnectError {
         "the cloud speaks another protocol: {cause}: check that agent and cloud are of matching versions"
     )]
     Protocol { cause: String },
+    #[error(
+        "none of the interfaces {names} has an address and a route to {address}, or may be used while roaming: see 'ip address' and 'ip route', or correct uplink.interfaces"
+    )]
+    NoInterface { names: String, address: String },
     #[error("cannot open a UDP socket: {cause}")]
     Socket { cause: String },
 }

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::run::{Agent, Ports, UplinkSettings, forget_durable, hello};
 use super::session::{Session, SessionEnd};
-use super::{Pace, Transport};
+use super::{Desk, Pace, Transport};
 use crate::buffer::{BufferError, OldEpoch, old_epochs};
 
 /// One attempt may keep the live positions waiting for so long. What is left goes with the next connection.
@@ -21,9 +21,10 @@ pub(super) async fn deliver<T: Transport>(
     state_dir: &Path,
     settings: UplinkSettings,
     agent: Agent,
+    desk: &Desk,
 ) {
     for path in old_epochs(state_dir) {
-        match timeout(TURN, deliver_one(transport, state_dir, &path, settings, agent)).await {
+        match timeout(TURN, deliver_one(transport, state_dir, &path, settings, agent, desk)).await {
             Ok(Ok(end)) => tracing::info!(path = %path.display(), %end, "what an old epoch held"),
             Ok(Err(error)) => tracing::warn!(path = %path.display(), %error, "what an old epoch held waits"),
             Err(_) => {
@@ -39,6 +40,7 @@ async fn deliver_one<T: Transport>(
     path: &Path,
     settings: UplinkSettings,
     agent: Agent,
+    desk: &Desk,
 ) -> Result<String, BufferError> {
     let (folder, store) = (state_dir.to_owned(), path.to_owned());
     let opened = spawn_blocking(move || OldEpoch::open(&folder, &store)).await;
@@ -51,7 +53,7 @@ async fn deliver_one<T: Transport>(
             // It only has to be emptied: nothing new comes.
             let (_finish, finish) = watch::channel(true);
             let ports = Ports { finish, pace: Pace::constant(Duration::ZERO), control: None };
-            match Session::new(link, &old.buffer, &ports, settings.lane).run().await? {
+            match Session::new(link, &old.buffer, &ports, settings.lane, desk.clone()).run().await? {
                 SessionEnd::Done => Ok(()),
                 end => Err(format!("{end:?}")),
             }

@@ -1,13 +1,19 @@
 //! The link over QUIC: one bidirectional control stream, one unidirectional stream for each lane, made when the lane has
 //! something to send. What is written to the live lane goes out before what is waiting on the backlog's.
 //!
-//! Timing. Keep-alive is off: a ping cycle costs 111 bytes, and the batches themselves keep the connection and the
-//! NAT's mapping alive at the default latency of 25 s. The idle timeout follows the latency, so that a longer one does not
-//! mean a handshake (4.3 KB) for each batch; the smaller of both sides' timeouts counts. A vehicle with nothing to
-//! say lets the connection lapse and makes a new one when it has.
+//! Timing. QUIC's own keep-alive is off: the batches themselves keep the connection and the NAT's mapping alive at the
+//! default latency of 25 s, and beyond it [`keep_alive`] pings only where that is the cheapest. The idle timeout follows
+//! the latency, so that a longer one does not mean a handshake (4.3 KB) for each batch; the smaller of both sides'
+//! timeouts counts. A vehicle with nothing to say lets the connection lapse and makes a new one when it has.
+//!
+//! When the gateway's own address or interface changes, the connection moves along ([`path`]).
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+mod keep_alive;
+mod path;
+mod tend;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use avl_shared::link::{
@@ -17,10 +23,13 @@ use avl_shared::link::{
 use avl_shared::tls;
 use bytes::BytesMut;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
-use super::{ConnectError, Link, LinkEnd, Outgoing, Transport};
+use self::keep_alive::Mapping;
+use self::path::{Follower, Way, Ways};
+use self::tend::{Meter, Tender};
+use super::{ConnectError, Link, LinkEnd, Outgoing, Pace, Traffic, Transport};
 use crate::config::{QuicConfig, UplinkConfig};
 use crate::identity::Identity;
 
@@ -32,6 +41,10 @@ const SEND_WINDOW_BYTES: u64 = 128 * 1024;
 /// What the cloud may send ahead: only control messages.
 const RECEIVE_WINDOW_BYTES: u32 = 128 * 1024;
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The cloud's own, unless it is configured otherwise; a longer one of ours would mean nothing.
+const MAX_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+/// What an attempt without an answer costs: the first packet, padded to 1,200 bytes, and its four repetitions.
+const UNANSWERED_BYTES: u64 = 5 * 1_228;
 /// Control messages taken off the network before the agent has seen them.
 const QUEUED_MESSAGES: usize = 16;
 /// QUIC sends what waits on streams of higher priority first; the control stream has 0.
@@ -43,6 +56,9 @@ const CLOSING: Duration = Duration::from_millis(500);
 pub struct QuicTransport {
     config: QuicConfig,
     client: quinn::ClientConfig,
+    pace: watch::Receiver<Pace>,
+    ways: Arc<Ways>,
+    mapping: Arc<Mutex<Mapping>>,
 }
 
 impl QuicTransport {
@@ -51,12 +67,23 @@ impl QuicTransport {
     pub fn new(uplink: &UplinkConfig, identity: &Identity) -> anyhow::Result<Self> {
         let tls = tls::link_client(identity.credentials.clone(), &identity.authorities)?;
         let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
-        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
-        client.transport_config(Arc::new(transport_config(uplink.latency)?));
-        Ok(Self { config: uplink.quic.clone(), client })
+        Ok(Self {
+            config: uplink.quic.clone(),
+            client: quinn::ClientConfig::new(Arc::new(crypto)),
+            pace: Pace::constant(uplink.latency),
+            ways: Arc::new(Ways::new(uplink.interfaces.clone(), uplink.budget.roaming, Traffic::default())),
+            mapping: Arc::default(),
+        })
     }
 
-    async fn handshake(&self) -> Result<(Endpoint, Connection), ConnectError> {
+    /// Follows this pace, and counts its bytes in this traffic.
+    #[must_use]
+    pub fn watched(self, uplink: &UplinkConfig, pace: watch::Receiver<Pace>, traffic: Traffic) -> Self {
+        let ways = Ways::new(uplink.interfaces.clone(), uplink.budget.roaming, traffic);
+        Self { pace, ways: Arc::new(ways), ..self }
+    }
+
+    async fn handshake(&self) -> Result<Connected, ConnectError> {
         let (Some((host, port)), Some(name)) = (self.config.host_and_port(), self.config.certificate_name())
         else {
             return Err(ConnectError::Resolve {
@@ -69,9 +96,17 @@ impl QuicTransport {
             tokio::net::lookup_host((host, port)).await.map_err(|error| unresolved(error.to_string()))?;
         let mut failure = unresolved("it has none".to_owned());
         for address in addresses {
-            match self.handshake_with(address, name).await {
-                Ok(connected) => return Ok(connected),
-                Err(error) => failure = error,
+            let ways = self.ways.to(address);
+            if ways.is_empty() {
+                failure =
+                    ConnectError::NoInterface { names: self.ways.names(), address: address.to_string() };
+            }
+            for way in ways {
+                match self.handshake_with(address, name, way).await {
+                    Ok(connected) => return Ok(connected),
+                    Err(error) => failure = error,
+                }
+                self.ways.failed(way);
             }
         }
         Err(failure)
@@ -81,32 +116,48 @@ impl QuicTransport {
         &self,
         address: SocketAddr,
         name: &str,
-    ) -> Result<(Endpoint, Connection), ConnectError> {
-        let any: SocketAddr = match address {
-            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-        };
+        way: Way,
+    ) -> Result<Connected, ConnectError> {
         // A new socket each time: after a change of network the old one may point nowhere.
-        let endpoint =
-            Endpoint::client(any).map_err(|error| ConnectError::Socket { cause: error.to_string() })?;
+        let endpoint = self.ways.open(address, way).and_then(|socket| {
+            Endpoint::new(quinn::EndpointConfig::default(), None, socket, Arc::new(quinn::TokioRuntime))
+        });
+        let endpoint = endpoint.map_err(|error| ConnectError::Socket { cause: error.to_string() })?;
         let refused = |cause: String| ConnectError::Refused { cause };
-        let connecting = endpoint
-            .connect_with(self.client.clone(), address, name)
-            .map_err(|error| refused(error.to_string()))?;
+        self.ways.tell(way);
+        let idle_timeout = idle_timeout(self.pace.borrow().latency);
+        let mut client = self.client.clone();
+        client.transport_config(Arc::new(transport_config(idle_timeout)));
+        let connecting =
+            endpoint.connect_with(client, address, name).map_err(|error| refused(error.to_string()))?;
         match timeout(PATIENCE, connecting).await {
-            Ok(Ok(connection)) => Ok((endpoint, connection)),
+            Ok(Ok(connection)) => {
+                self.ways.works(way);
+                Ok(Connected { endpoint, connection, way, idle_timeout })
+            }
             Ok(Err(error)) => Err(judge(&error, address)),
-            Err(_) => Err(no_answer(address)),
+            Err(_) => {
+                self.ways.traffic().add(UNANSWERED_BYTES, 0);
+                Err(no_answer(address))
+            }
         }
     }
 }
 
+struct Connected {
+    endpoint: Endpoint,
+    connection: Connection,
+    way: Way,
+    idle_timeout: Duration,
+}
+
 impl Transport for QuicTransport {
     async fn connect(&mut self, hello: Hello) -> Result<Link, ConnectError> {
-        let (endpoint, connection) = self.handshake().await?;
+        let connected = self.handshake().await?;
+        let connection = connected.connection.clone();
         let address = connection.remote_address();
         match timeout(PATIENCE, greet(&connection, hello)).await {
-            Ok(Ok((welcome, control))) => Ok(link(endpoint, connection, welcome, control)),
+            Ok(Ok((welcome, control))) => Ok(self.link(connected, welcome, control)),
             Ok(Err(greeting)) => {
                 // Before our own close takes the place of the cloud's.
                 let reason = connection.close_reason();
@@ -171,43 +222,58 @@ async fn next_message(receive: &mut RecvStream, rest: &mut BytesMut) -> Result<O
     }
 }
 
-/// Starts the task that moves messages between the agent's channels and the streams.
-fn link(endpoint: Endpoint, connection: Connection, welcome: Welcome, control: Control) -> Link {
-    let (outgoing, to_send) = mpsc::channel(1);
-    let (backlog, backlog_to_send) = mpsc::channel(1);
-    let (received, incoming) = mpsc::channel(QUEUED_MESSAGES);
-    let Control { send, mut receive, mut rest } = control;
-    let end = tokio::spawn(async move {
-        let reading = async {
-            loop {
-                match next_message(&mut receive, &mut rest).await {
-                    Ok(Some(message)) => {
-                        if received.send(message).await.is_err() {
-                            // The agent is done with this link; the writer sees that too.
-                            std::future::pending::<()>().await;
+impl QuicTransport {
+    /// Starts the task that moves messages between the agent's channels and the streams.
+    fn link(&self, connected: Connected, welcome: Welcome, control: Control) -> Link {
+        let Connected { endpoint, connection, way, idle_timeout } = connected;
+        let (ways, mapping, pace) = (Arc::clone(&self.ways), Arc::clone(&self.mapping), self.pace.clone());
+        let (pings, pings_to_send) = mpsc::channel(1);
+        let meter = Meter::default();
+        let (outgoing, to_send) = mpsc::channel(1);
+        let (backlog, backlog_to_send) = mpsc::channel(1);
+        let (received, incoming) = mpsc::channel(QUEUED_MESSAGES);
+        let Control { send, mut receive, mut rest } = control;
+        let end = tokio::spawn(async move {
+            let reading = async {
+                loop {
+                    match next_message(&mut receive, &mut rest).await {
+                        Ok(Some(message)) => {
+                            if received.send(message).await.is_err() {
+                                // The agent is done with this link; the writer sees that too.
+                                std::future::pending::<()>().await;
+                            }
                         }
+                        Ok(None) => return "control stream closed by the cloud".to_owned(),
+                        Err(error) => return error.to_string(),
                     }
-                    Ok(None) => return "control stream closed by the cloud".to_owned(),
-                    Err(error) => return error.to_string(),
                 }
-            }
-        };
-        let cause = tokio::select! {
-            cause = reading => cause,
-            cause = write(&connection, send, to_send) => cause,
-            cause = write_backlog(&connection, backlog_to_send) => cause,
-        };
-        // The connection's own reason, when it has one, says more than what became of a stream.
-        let end = match connection.close_reason() {
-            Some(ConnectionError::TimedOut) => LinkEnd::Silent,
-            Some(reason) => LinkEnd::Lost(reason.to_string()),
-            None => LinkEnd::Lost(cause),
-        };
-        connection.close(VarInt::from_u32(0), b"");
-        let _ = timeout(CLOSING, endpoint.wait_idle()).await;
-        end
-    });
-    Link { welcome, outgoing, backlog, incoming, end }
+            };
+            let cause = tokio::select! {
+                cause = reading => cause,
+                cause = write(&connection, send, to_send, pings_to_send) => cause,
+                cause = write_backlog(&connection, backlog_to_send) => cause,
+                () = Tender {
+                    follower: Follower::new(&endpoint, &connection, &ways, way),
+                    meter: &meter,
+                    pace,
+                    mapping: &mapping,
+                    idle_timeout,
+                    pings,
+                }.run() => String::new(),
+            };
+            // The connection's own reason, when it has one, says more than what became of a stream.
+            let end = match connection.close_reason() {
+                Some(ConnectionError::TimedOut) => LinkEnd::Silent,
+                Some(reason) => LinkEnd::Lost(reason.to_string()),
+                None => LinkEnd::Lost(cause),
+            };
+            connection.close(VarInt::from_u32(0), b"");
+            let _ = timeout(CLOSING, endpoint.wait_idle()).await;
+            meter.count(&connection, ways.traffic());
+            end
+        });
+        Link { welcome, outgoing, backlog, incoming, end }
+    }
 }
 
 /// Writes until the agent hangs up or a stream breaks.
@@ -215,9 +281,17 @@ async fn write(
     connection: &Connection,
     mut control: SendStream,
     mut to_send: mpsc::Receiver<Outgoing>,
+    mut pings: mpsc::Receiver<()>,
 ) -> String {
     let mut lane = LaneStream { connection, stream: None, priority: LIVE_PRIORITY };
-    while let Some(next) = to_send.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            next = to_send.recv() => next,
+            // A message that says nothing: one byte, which the cloud's QUIC acknowledges.
+            Some(()) = pings.recv() => Some(Outgoing::Control(ToCloud { message: None })),
+        };
+        let Some(next) = next else { return "closed by the agent".to_owned() };
         let written = match next {
             Outgoing::Control(message) => {
                 control.write_all(&frame_message(&message)).await.map_err(|error| error.to_string())
@@ -228,7 +302,6 @@ async fn write(
             return error;
         }
     }
-    "closed by the agent".to_owned()
 }
 
 /// The same for the backlog; a lane of its own, so that it never holds up the writer of the live one.
@@ -266,11 +339,15 @@ impl LaneStream<'_> {
     }
 }
 
-fn transport_config(latency: Duration) -> anyhow::Result<quinn::TransportConfig> {
-    let idle = (latency * 2 + Duration::from_secs(10)).max(MIN_IDLE_TIMEOUT);
+fn idle_timeout(latency: Duration) -> Duration {
+    (latency.saturating_mul(2).saturating_add(Duration::from_secs(10)))
+        .clamp(MIN_IDLE_TIMEOUT, MAX_IDLE_TIMEOUT)
+}
+
+fn transport_config(idle_timeout: Duration) -> quinn::TransportConfig {
     let mut config = quinn::TransportConfig::default();
     config
-        .max_idle_timeout(Some(idle.try_into()?))
+        .max_idle_timeout(idle_timeout.try_into().ok())
         .keep_alive_interval(None)
         .max_concurrent_bidi_streams(VarInt::from_u32(0))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
@@ -280,7 +357,7 @@ fn transport_config(latency: Duration) -> anyhow::Result<quinn::TransportConfig>
         .datagram_receive_buffer_size(None)
         // Probes for a larger packet cost more than they gain on a lane of some hundred bytes a minute.
         .mtu_discovery_config(None);
-    Ok(config)
+    config
 }
 
 fn no_answer(address: SocketAddr) -> ConnectError {

@@ -8,20 +8,23 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::Backoff;
+use super::budget::Allowance;
 use super::lane::LanePolicy;
 use super::old_epochs;
 use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
-use super::{Link, LinkState, LinkView, Pace, Transport};
+use super::{Desk, Link, LinkState, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
 use crate::control::{Feed, Port};
-use crate::health::View;
 
 /// The version of the wire batch that this agent writes.
 const BATCH_VERSION: u32 = 1;
 
 /// A cloud that drains sooner than this was draining before we came; do not come back at once.
 const SHORT_STAY: Duration = Duration::from_secs(1);
+
+/// How soon a new month, or the way home over a border, is noticed.
+const FORBIDDEN_LOOK: Duration = Duration::from_secs(30);
 
 /// A range costs up to 22 bytes in a Hello, which is limited to 64 KiB. Leaving some out is harmless: `held` informs,
 /// only acknowledgements decide.
@@ -59,8 +62,10 @@ pub async fn run<T: Transport>(
     settings: UplinkSettings,
     agent: Agent,
     mut ports: Ports,
-    view: View<LinkView>,
+    desk: impl Into<Desk>,
 ) -> Result<(), BufferError> {
+    let desk = desk.into();
+    let view = desk.view.clone();
     let show = |state, trouble: Option<&String>| {
         view.update(|view| {
             view.since_ms = (view.state != state).then(|| Utc::now().timestamp_millis()).or(view.since_ms);
@@ -74,9 +79,13 @@ pub async fn run<T: Transport>(
         if *ports.finish.borrow() && nothing_to_send(&buffer.status().borrow()) {
             return Ok(());
         }
+        if desk.allowance() == Allowance::Stop && !*ports.finish.borrow() {
+            forbidden(&desk, &mut ports.finish).await;
+            continue;
+        }
         show(LinkState::Connecting, view.read().trouble.as_ref());
         if let Some(state_dir) = buffer.state_dir() {
-            old_epochs::deliver(&mut transport, state_dir, settings, agent).await;
+            old_epochs::deliver(&mut transport, state_dir, settings, agent, &desk).await;
         }
         let config_version = ports.control.as_ref().map_or(0, Port::config_version);
         let hello = Hello { config_version, ..hello(&buffer.status().borrow(), agent) };
@@ -87,13 +96,14 @@ pub async fn run<T: Transport>(
                 failures.clear();
                 show(LinkState::Connected, None);
                 view.update(|view| view.connections += 1);
+                desk.show_use();
                 forget_durable(&link, buffer).await?;
                 if let Some(control) = &ports.control {
                     control.welcomed();
                 }
                 let held = buffer.status().borrow().held.count();
                 tracing::info!(held, "connected");
-                let end = Session::new(link, buffer, &ports, settings.lane).run().await?;
+                let end = Session::new(link, buffer, &ports, settings.lane, desk.clone()).run().await?;
                 let lasted = since.elapsed();
                 backoff.connection_ended(since, Instant::now());
                 match end {
@@ -106,6 +116,7 @@ pub async fn run<T: Transport>(
                         wait_for_demand(buffer, &mut ports, settings.lane.ack_interval).await?;
                         continue;
                     }
+                    SessionEnd::Forbidden => continue,
                     SessionEnd::Unanswered => {
                         "connection given up: a request for an acknowledgement was not answered".to_owned()
                     }
@@ -119,6 +130,22 @@ pub async fn run<T: Transport>(
             tracing::warn!(repeats, next_attempt = ?wait, "{trouble}");
         }
         sleep(wait).await;
+    }
+}
+
+/// The budget is used up, or the vehicle roams and must not: looks again from time to time.
+async fn forbidden(desk: &Desk, finish: &mut watch::Receiver<bool>) {
+    let why = "no connection: the month's data budget is used up, or the vehicle roams and uplink.budget.roaming is off";
+    tracing::warn!("{why}");
+    desk.view.update(|view| {
+        view.state = LinkState::Idle;
+        view.trouble = Some(why.to_owned());
+    });
+    while desk.allowance() == Allowance::Stop {
+        tokio::select! {
+            () = sleep(FORBIDDEN_LOOK) => {}
+            Ok(_) = finish.wait_for(|finish| *finish) => return,
+        }
     }
 }
 

@@ -8,12 +8,14 @@ use avl_shared::link::{
     ranges_to_message, to_cloud, to_vehicle,
 };
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+use chrono::Utc;
 use rand::Rng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::lane::{Decision, LaneName, LanePolicy, Lanes, Next, Orders};
-use super::{Link, LinkEnd, Outgoing, Pace, Ports};
+use super::budget::Allowance;
+use super::lane::{Decision, LaneName, LanePolicy, Lanes, Next};
+use super::{Desk, Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
 use crate::control::{Feed, Port};
 
@@ -28,6 +30,8 @@ pub(crate) enum SessionEnd {
     Lapsed,
     /// A request for an acknowledgement stayed unanswered.
     Unanswered,
+    /// The budget is used up, or the vehicle roams and must not.
+    Forbidden,
     Broken(String),
 }
 
@@ -47,11 +51,12 @@ pub(crate) struct Session<'a> {
     max_bytes: usize,
     /// When to leave a draining server.
     leave_at: Option<Instant>,
+    desk: Desk,
 }
 
 impl<'a> Session<'a> {
     /// Takes over a welcomed link; the buffer must have forgotten what the welcome called durable.
-    pub(crate) fn new(link: Link, buffer: &'a Buffer, ports: &Ports, policy: LanePolicy) -> Self {
+    pub(crate) fn new(link: Link, buffer: &'a Buffer, ports: &Ports, policy: LanePolicy, desk: Desk) -> Self {
         let status = buffer.status();
         let now = status.borrow().clone();
         // 0 is what a cloud sends that does not say.
@@ -70,6 +75,7 @@ impl<'a> Session<'a> {
             declared: RangeSet::new(),
             max_bytes,
             leave_at: None,
+            desk,
             link,
             status,
         }
@@ -99,7 +105,12 @@ impl<'a> Session<'a> {
             if *self.finish.borrow_and_update() {
                 self.lanes.finish();
             }
-            let orders = Orders { pace: *self.pace.borrow_and_update(), backlog: true };
+            let pace = *self.pace.borrow_and_update();
+            let allowance = self.desk.allowance();
+            if allowance == Allowance::Stop && !*self.finish.borrow() {
+                return Ok(SessionEnd::Forbidden);
+            }
+            let orders = allowance.orders(pace);
             let (status, now) = (self.status.borrow_and_update().clone(), Instant::now());
             if self.leave_at.is_some_and(|leave| leave <= now) {
                 return Ok(SessionEnd::Drained);
@@ -162,6 +173,14 @@ impl<'a> Session<'a> {
         let bytes = upload.bytes.len();
         let ack_wanted = self.lanes.sending(lane, upload.range, bytes as u64, &status, Instant::now());
         tracing::debug!(?lane, range = %upload.range, bytes, ack_wanted, "batch sent");
+        let (live_unsent, backlog_unsent) = self.lanes.depths(&status);
+        self.desk.view.update(|view| {
+            view.batches += 1;
+            view.fixes_sent += upload.range.count();
+            view.payload_bytes += bytes as u64;
+            (view.live_unsent, view.backlog_unsent) = (live_unsent, backlog_unsent);
+        });
+        self.desk.show_use();
         Ok(Some(LaneFrame { ack_wanted, batch: upload.bytes.into() }))
     }
 
@@ -171,8 +190,14 @@ impl<'a> Session<'a> {
                 match ranges_from_message(&ack.ranges) {
                     Ok(ranges) => {
                         tracing::debug!(%ranges, "acknowledged");
+                        let acknowledged = self.held_of(&ranges);
                         self.buffer.forget(ranges).await?;
                         let status = self.status.borrow().clone();
+                        self.desk.view.update(|view| {
+                            view.fixes_acked += acknowledged;
+                            view.last_ack_ms = Some(Utc::now().timestamp_millis());
+                        });
+                        self.desk.show_use();
                         self.lanes.acknowledged(&status, Instant::now());
                     }
                     Err(error) => tracing::warn!(%error, "acknowledgement ignored"),
@@ -202,6 +227,11 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
+    }
+
+    fn held_of(&self, ranges: &RangeSet) -> u64 {
+        let status = self.status.borrow();
+        ranges.ranges().iter().map(|range| status.held.within(*range).count()).sum()
     }
 
     /// The next loss that this connection has not heard of.

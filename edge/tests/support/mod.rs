@@ -140,6 +140,8 @@ impl Cloud {
             ack_timeout: Duration::from_secs(60),
             reconnect_max: Duration::from_millis(50),
             backlog_rate: ByteSize(0),
+            interfaces: Vec::new(),
+            budget: Default::default(),
             quic: QuicConfig { address: self.address.to_string(), server_name: Some("localhost".to_owned()) },
         }
     }
