@@ -115,6 +115,8 @@ impl Keeper {
         if written.is_none() {
             self.attempted = fixes;
             self.pending.push(copy)?;
+        } else {
+            tracing::debug!(fixes, "on flash");
         }
         Ok(())
     }
@@ -218,6 +220,7 @@ impl Keeper {
                 return Ok(());
             }
             self.pending.written();
+            tracing::debug!(fixes = count, "on flash");
         }
         Ok(())
     }

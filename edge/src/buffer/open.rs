@@ -18,7 +18,7 @@ use super::table::TableError;
 
 /// A damaged file can make sled panic, and a gateway's build ends the process then. After so many openings in a
 /// row that did not end, the file is taken for damaged. More than one, because a power cut or a kill looks the same.
-const MAX_UNFINISHED_OPENINGS: u32 = 5;
+const MAX_UNFINISHED_OPENINGS: u32 = 10;
 
 /// sled writes a segment or two when it opens. On a full disk it must not even try: the failure would look like damage.
 const ROOM_TO_OPEN: u64 = 1 << 20;
@@ -105,11 +105,12 @@ pub fn open(state_dir: &Path, bounds: impl Into<Bounds>, fresh_epoch: Epoch) -> 
         Ok(outbox) => match moved_epoch(state_dir, &directory, &outbox) {
             None => Ok(Opened { outbox, set_aside: None, moved: None }),
             Some(epoch) => {
+                let cursor = outbox.cursor().to_vec();
                 drop(outbox);
                 let target = epochs::path(state_dir, epoch);
                 fs::rename(&directory, &target)
                     .map_err(|source| failed("cannot move away", &directory, source))?;
-                open_once(&directory, bounds, fresh_epoch).map(|outbox| Opened {
+                fresh(&directory, bounds, fresh_epoch, cursor).map(|outbox| Opened {
                     outbox,
                     set_aside: None,
                     moved: Some(epoch),
@@ -119,7 +120,8 @@ pub fn open(state_dir: &Path, bounds: impl Into<Bounds>, fresh_epoch: Epoch) -> 
         Err(error @ (BufferError::Table(TableError::Corrupt(_)) | BufferError::State)) => {
             let moved_to = set_aside(state_dir, &directory)?;
             let salvaged = finish_salvage(state_dir)?;
-            open_once(&directory, bounds, fresh_epoch).map(|outbox| Opened {
+            let cursor = salvaged.as_ref().map(|saved| saved.cursor.clone()).unwrap_or_default();
+            fresh(&directory, bounds, fresh_epoch, cursor).map(|outbox| Opened {
                 outbox,
                 set_aside: Some(SetAsideStore { moved_to, cause: error.to_string(), salvaged }),
                 moved: None,
@@ -182,6 +184,18 @@ pub(super) fn open_once(directory: &Path, bounds: Bounds, fresh_epoch: Epoch) ->
     attempt.unwrap_or_else(|_| {
         Err(BufferError::Table(TableError::Corrupt("sled panicked while reading it".to_owned())))
     })
+}
+
+/// A new store, which takes over where the source continues.
+fn fresh(
+    directory: &Path,
+    bounds: Bounds,
+    fresh_epoch: Epoch,
+    cursor: Vec<u8>,
+) -> Result<Outbox, BufferError> {
+    let mut outbox = open_once(directory, bounds, fresh_epoch)?;
+    outbox.adopt_cursor(cursor)?;
+    Ok(outbox)
 }
 
 /// Whether the store has everything that was synced to it; the numbers of an append that was cut short are not used

@@ -46,6 +46,8 @@ pub struct Salvaged {
     pub epoch: Epoch,
     pub held: RangeSet,
     pub lost: RangeSet,
+    /// Where the source was to continue, by the newest state record.
+    pub cursor: Vec<u8>,
 }
 
 /// One thing that proved whole.
@@ -125,7 +127,8 @@ pub(super) fn salvage(
     if let Some(parent) = target.parent() {
         File::open(parent)?.sync_all()?;
     }
-    Ok(Some(Salvaged { epoch, held: saved.held, lost: saved.lost.all() }))
+    let cursor = state.map(|state| state.cursor).unwrap_or_default();
+    Ok(Some(Salvaged { epoch, held: saved.held, lost: saved.lost.all(), cursor }))
 }
 
 /// The `next` of state records in the store's file that are beyond `next`, at most two of them. sled cuts a damaged

@@ -21,7 +21,7 @@ fn fix(n: u64) -> Fix {
 
 fn append(outbox: &mut Outbox, count: u64) {
     let first = outbox.status().next_sequence;
-    outbox.append((first..first + count).map(fix).collect(), 1, None).unwrap();
+    outbox.append((first..first + count).map(fix).collect(), 1, Some(b"place".to_vec())).unwrap();
 }
 
 fn set(first: u64, last: u64) -> RangeSet {
@@ -74,6 +74,7 @@ fn a_store_without_its_structure_gives_every_block_back() {
     let opened = open(state.path(), Bounds::bytes(64 << 20), NEW).unwrap();
     let saved = opened.set_aside.unwrap().salvaged.unwrap();
     assert_eq!((saved.epoch, saved.held, saved.lost), (OLD, set(600, 2_999), RangeSet::new()));
+    assert_eq!(opened.outbox.cursor(), b"place", "a replay goes on where it was");
     assert_eq!((opened.outbox.status().epoch, opened.outbox.status().next_sequence), (NEW, 0));
     assert_eq!(assert_accounted(&mut take_old(state.path()), &set(0, 599), 3_000), 2_400);
 }
@@ -168,7 +169,7 @@ fn a_store_that_was_put_there_from_a_copy_gets_no_new_numbers() {
     std::fs::remove_dir_all(directory(state.path())).unwrap();
     std::fs::rename(&copy, directory(state.path())).unwrap();
     let opened = open(state.path(), Bounds::bytes(64 << 20), NEW).unwrap();
-    assert_eq!(opened.moved, Some(OLD));
+    assert_eq!((opened.moved, opened.outbox.cursor()), (Some(OLD), &b"place"[..]));
     assert_eq!((opened.outbox.status().epoch, opened.outbox.status().next_sequence), (NEW, 0));
     let old = OldEpoch::open(state.path(), &epochs::path(state.path(), OLD)).unwrap();
     assert_eq!(old.buffer.status().borrow().held, set(600, 2_999));

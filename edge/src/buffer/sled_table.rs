@@ -45,7 +45,9 @@ impl SledTable {
                 other => table_error(other),
             })?;
         let file = File::open(directory.join("db")).map_err(TableError::Io)?;
-        // The names of sled's files must be as durable as what they hold.
+        // sled never syncs its configuration, and opens nothing without it. Files' names must be as durable as what
+        // they hold.
+        File::open(directory.join("conf")).and_then(|conf| conf.sync_all()).map_err(TableError::Io)?;
         for ancestor in [Some(directory), directory.parent()].into_iter().flatten() {
             File::open(ancestor).and_then(|handle| handle.sync_all()).map_err(TableError::Io)?;
         }

@@ -129,6 +129,17 @@ impl Outbox {
         &self.state.cursor
     }
 
+    /// Takes over where the source continues from the store before this one. Durable on return.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn adopt_cursor(&mut self, cursor: Vec<u8>) -> Result<(), BufferError> {
+        if cursor.is_empty() {
+            return Ok(());
+        }
+        self.commit(State { cursor, ..self.state.clone() }, Change::default(), Durability::Now)
+    }
+
     /// From the next append on.
     pub fn set_max_bytes(&mut self, max_bytes: u64) {
         self.bounds.max_bytes = max_bytes;
