@@ -11,6 +11,7 @@
 //! Numbers are cast freely between widths here: they are metres, counts and seconds of a simulation.
 
 pub mod drive;
+pub mod flash;
 pub mod fleet;
 pub mod link;
 pub mod logs;

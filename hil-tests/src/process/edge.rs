@@ -72,6 +72,10 @@ impl Tuning {
 pub struct Buffer {
     pub epoch: Option<String>,
     pub next_sequence: Option<u64>,
+    pub last_sequence: Option<u64>,
+    /// Pairs of first and last, both included.
+    #[serde(default)]
+    pub held: Vec<[u64; 2]>,
     pub last_fix: Option<Row>,
 }
 

@@ -7,11 +7,13 @@
 mod control;
 mod decode_and_pack;
 mod demo;
+mod flash;
 mod fleet;
 mod front_door;
 mod kills;
 mod link_faults;
 mod live_map;
+mod power_cuts;
 mod receivers;
 mod sd_card;
 mod stage;
