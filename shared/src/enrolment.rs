@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 pub const PATH: &str = "/enrol/v1";
@@ -85,6 +86,49 @@ impl FromStr for EnrolmentToken {
     }
 }
 
+/// Where to enrol, and with which token: the text of a QR code or of a file on a stick,
+/// `avl-enrol:?url=https%3A%2F%2Fgateway.example.com%3A7443&token=avl1.…`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    pub url: String,
+    pub token: EnrolmentToken,
+}
+
+const INVITATION: &str = "avl-enrol:?";
+/// All that has a meaning in a query or may be mangled on the way; letters, digits and `-._~` stay (RFC 3986).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadInvitation {
+    #[error("not an invitation: expected avl-enrol:?url=…&token=…, as 'avl-cloud token --text' prints it")]
+    Form,
+    #[error("the invitation has no {0}: copy it again, whole, from 'avl-cloud token --text'")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Token(#[from] BadToken),
+}
+
+impl fmt::Display for Invitation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{INVITATION}url={}&token={}", utf8_percent_encode(&self.url, ENCODED), self.token)
+    }
+}
+
+impl FromStr for Invitation {
+    type Err = BadInvitation;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let query = text.trim().strip_prefix(INVITATION).ok_or(BadInvitation::Form)?;
+        let field = |name: &'static str| {
+            let raw = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+            let value = raw.filter(|raw| !raw.is_empty()).ok_or(BadInvitation::Missing(name))?;
+            let value = percent_decode_str(value).decode_utf8().map_err(|_| BadInvitation::Form)?;
+            Ok::<_, BadInvitation>(value.into_owned())
+        };
+        Ok(Self { url: field("url")?, token: field("token")?.parse()? })
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EnrolRequest {
     /// The whole token, as it was handed out.
@@ -120,6 +164,22 @@ mod tests {
         for bad in ["", "avl1.", &whole[1..], &whole[..whole.len() - 4], "avl1.!!!"] {
             assert_eq!(bad.parse::<EnrolmentToken>(), Err(BadToken), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_invitation_survives_a_qr_code_and_says_what_it_lacks() {
+        let token = EnrolmentToken { secret: [7; SECRET_BYTES], ca: Fingerprint::of(b"ca") };
+        let url = "https://[2001:db8::1]:7443/a b&c=d".to_owned();
+        let invitation = Invitation { url, token: token.clone() };
+        let text = invitation.to_string();
+        assert!(text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");
+        assert_eq!(format!("{text}\r\n").parse(), Ok(invitation));
+        let parse = |text: &str| text.parse::<Invitation>().unwrap_err();
+        assert_eq!(parse("https://a.example"), BadInvitation::Form);
+        assert_eq!(parse(&format!("avl-enrol:?token={token}")), BadInvitation::Missing("url"));
+        assert_eq!(parse("avl-enrol:?url=x&token="), BadInvitation::Missing("token"));
+        assert_eq!(parse("avl-enrol:?url=x&token=avl1.x"), BadInvitation::Token(BadToken));
+        assert_eq!(parse("avl-enrol:?url=%ff&token=x"), BadInvitation::Form);
     }
 
     #[test]

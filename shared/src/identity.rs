@@ -10,6 +10,8 @@ use std::str::FromStr;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use crate::fix::UtcMillis;
+
 const URI_SCHEME: &str = "avl://";
 const MAX_FLEET_CHARS: usize = 24;
 const MAX_VEHICLE_CHARS: usize = 39;
@@ -111,6 +113,29 @@ impl VehicleKey {
             _ => None,
         });
         uri.ok_or(IdentityError::NoVehicle)?.parse()
+    }
+}
+
+/// When a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub not_before: UtcMillis,
+    pub not_after: UtcMillis,
+}
+
+impl Validity {
+    /// Reads it out of a certificate's DER.
+    ///
+    /// # Errors
+    /// When the DER cannot be parsed.
+    pub fn of(der: &[u8]) -> Result<Self, IdentityError> {
+        let (_, certificate) = X509Certificate::from_der(der)
+            .map_err(|error| IdentityError::BadCertificate(error.to_string()))?;
+        let validity = certificate.validity();
+        Ok(Self {
+            not_before: validity.not_before.timestamp() * 1000,
+            not_after: validity.not_after.timestamp() * 1000,
+        })
     }
 }
 

@@ -10,5 +10,6 @@ pub mod fix;
 pub mod identity;
 pub mod link;
 pub mod release;
+pub mod renewal;
 pub mod sequence;
 pub mod tls;

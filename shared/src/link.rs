@@ -83,6 +83,9 @@ pub const MAX_COMMAND_ID_CHARS: usize = 64;
 /// Application protocol of the QUIC link (RFC 7301 name).
 pub const ALPN: &[u8] = b"avl/1";
 pub const PROTOCOL: u32 = 1;
+/// The QUIC application close code for a vehicle whose certificate was revoked: only a person can change that, so it
+/// does not come back soon. The other codes need no action of the vehicle.
+pub const CLOSE_REVOKED: u32 = 15;
 
 /// A Hello lists the ranges it holds; 64 KiB is some 5,000 gaps, far more than a healthy buffer has.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;

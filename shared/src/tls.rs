@@ -2,7 +2,12 @@
 //!
 //! TLS 1.3 only, the ring provider named explicitly (another provider in the same build must never be picked
 //! up by accident), client certificates required on the link, no early data, no session tickets: a resumed
-//! session would skip the check whether the certificate has been revoked.
+//! session would skip the check whether the certificate has been revoked. A vehicle judges certificates by the time
+//! that it trusts ([`TrustedTime`]), which need not be the system clock's.
+
+mod dated;
+
+pub use dated::{Objection, SystemTime, Time, TrustedTime};
 
 use std::sync::Arc;
 
@@ -45,6 +50,10 @@ pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
+/// Flights that settle a TLS 1.3 handshake, with one to spare.
+#[cfg(test)]
+pub(crate) const ROUND_TRIP: usize = 3;
+
 fn roots(authorities: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut store = RootCertStore::empty();
     for authority in authorities {
@@ -71,7 +80,7 @@ pub fn link_server(
     Ok(config)
 }
 
-/// The vehicle's side of the link.
+/// The vehicle's side of the link, on a machine whose clock is right.
 ///
 /// # Errors
 /// When a certificate or key is unusable.
@@ -79,13 +88,63 @@ pub fn link_client(
     credentials: Credentials,
     authorities: &[CertificateDer<'static>],
 ) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots(authorities)?)
-        .with_client_auth_cert(credentials.chain, credentials.key)?;
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    Ok(vehicle_client(credentials, authorities, Arc::new(SystemTime), &[ALPN])?.0)
+}
+
+/// A vehicle that shows its certificate, over whatever speaks these protocols, and judges the server's by `time`. What
+/// it finds wrong with that is in the [`Objection`].
+///
+/// # Errors
+/// When a certificate or key is unusable.
+pub fn vehicle_client(
+    credentials: Credentials,
+    authorities: &[CertificateDer<'static>],
+    time: Arc<dyn TrustedTime>,
+    protocols: &[&[u8]],
+) -> Result<(ClientConfig, Objection), TlsError> {
+    let (builder, objection) = dated_client(webpki(authorities)?, time)?;
+    let mut config = builder.with_client_auth_cert(credentials.chain, credentials.key)?;
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::disabled();
-    Ok(config)
+    Ok((config, objection))
+}
+
+/// HTTPS to a server of the fleet, by a vehicle that shows no certificate because its own may have expired.
+///
+/// # Errors
+/// When a certificate is unusable.
+pub fn https_client(
+    authorities: &[CertificateDer<'static>],
+    time: Arc<dyn TrustedTime>,
+) -> Result<(ClientConfig, Objection), TlsError> {
+    let (builder, objection) = dated_client(webpki(authorities)?, time)?;
+    Ok((without_certificate(builder), objection))
+}
+
+type WantsCertificate = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn dated_client(
+    inner: Arc<dyn ServerCertVerifier>,
+    time: Arc<dyn TrustedTime>,
+) -> Result<(WantsCertificate, Objection), TlsError> {
+    let objection = Objection::default();
+    let verifier = dated::Dated { inner, time: Arc::clone(&time), objection: objection.clone() };
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(dated::Provider(time)))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    Ok((builder, objection))
+}
+
+fn webpki(authorities: &[CertificateDer<'static>]) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    Ok(WebPkiServerVerifier::builder_with_provider(roots(authorities)?, provider()).build()?)
+}
+
+fn without_certificate(builder: WantsCertificate) -> ClientConfig {
+    let mut config = builder.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    config
 }
 
 /// HTTPS for enrolment: nobody has a client certificate yet.
@@ -107,14 +166,16 @@ pub fn enrolment_server(credentials: Credentials) -> Result<ServerConfig, TlsErr
 /// # Errors
 /// When the configuration is refused.
 pub fn enrolment_client(ca: Fingerprint) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedAuthority { ca, provider: provider() }))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(config)
+    enrolment_client_at(ca, Arc::new(SystemTime))
+}
+
+/// As [`enrolment_client`], with certificates judged by `time`.
+///
+/// # Errors
+/// When the configuration is refused.
+pub fn enrolment_client_at(ca: Fingerprint, time: Arc<dyn TrustedTime>) -> Result<ClientConfig, TlsError> {
+    let pinned = Arc::new(PinnedAuthority { ca, provider: provider() });
+    Ok(without_certificate(dated_client(pinned, time)?.0))
 }
 
 /// HTTPS to the same listener from a gateway that is enrolled: it knows whom to trust. What it fetches there is not
