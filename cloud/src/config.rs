@@ -8,6 +8,7 @@ use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiSettings;
+use crate::fleet::FleetSettings;
 use crate::ingest::IngestSettings;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -38,6 +39,7 @@ pub struct Config {
     pub log_format: LogFormat,
     pub api: ApiSettings,
     pub ingest: IngestSettings,
+    pub fleet: FleetSettings,
 }
 
 impl Default for Config {
@@ -51,6 +53,7 @@ impl Default for Config {
             log_format: LogFormat::default(),
             api: ApiSettings::default(),
             ingest: IngestSettings::default(),
+            fleet: FleetSettings::default(),
         }
     }
 }

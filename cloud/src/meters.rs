@@ -24,6 +24,7 @@ pub const PROCESS_LAG: &str = "avl_process_lag_entries";
 pub const PROCESS_ERRORS: &str = "avl_process_errors_total";
 
 pub const ENROLMENTS: &str = "avl_fleet_enrolments_total";
+pub const RENEWALS: &str = "avl_fleet_renewals_total";
 
 /// Gives the recorder the units and help texts. Call it once, after the recorder is installed.
 pub fn describe() {
@@ -49,4 +50,5 @@ pub fn describe() {
     describe_gauge!(PROCESS_LAG, "Journal entries not processed yet");
     describe_counter!(PROCESS_ERRORS, "Commits or reads that failed and are tried again");
     describe_counter!(ENROLMENTS, "Enrolment requests, by outcome");
+    describe_counter!(RENEWALS, "Requests to renew a certificate, by outcome");
 }

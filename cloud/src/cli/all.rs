@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use avl_cloud::config::{Config, LogFormat};
@@ -22,7 +23,7 @@ pub(crate) struct Arguments {
     /// Where everything is kept: keys, journal, store. Made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api] and [ingest]
+    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest] and [fleet]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// API and map, plain HTTP [default: 127.0.0.1:8080]; port 0 takes a free one
@@ -37,6 +38,9 @@ pub(crate) struct Arguments {
     /// DNS name or address that gateways reach this server by; may be repeated
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
+    /// Life of a vehicle's certificate, such as 90d; renewed by itself after two thirds of it [default: 90d]
+    #[arg(long, value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration)]
+    vehicle_certificate_lifetime: Option<Duration>,
     /// How logs are written [default: plain]
     #[arg(long, value_name = "FORMAT", value_parser = ["plain", "json"])]
     log_format: Option<String>,
@@ -60,6 +64,9 @@ fn configure(arguments: Arguments) -> anyhow::Result<Config> {
     config.quic = arguments.quic.unwrap_or(config.quic);
     config.enrol = arguments.enrol.or(config.enrol);
     config.names.extend(arguments.names);
+    if let Some(lifetime) = arguments.vehicle_certificate_lifetime {
+        config.fleet.certificate_lifetime = lifetime;
+    }
     match arguments.log_format.as_deref() {
         Some("json") => config.log_format = LogFormat::Json,
         Some(_) => config.log_format = LogFormat::Plain,

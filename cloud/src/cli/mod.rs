@@ -4,8 +4,10 @@ mod all;
 mod audit;
 mod command;
 mod configure;
+mod crl;
 mod openapi;
 mod release;
+mod revoke;
 mod sign_in;
 mod token;
 mod vehicle;
@@ -37,9 +39,11 @@ enum Command {
     Audit(audit::Arguments),
     Command(command::Arguments),
     Configure(configure::Arguments),
+    Release(release::Arguments),
+    Crl(crl::Arguments),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
-    Release(release::Arguments),
+    Revoke(revoke::Arguments),
     /// Print a link that signs one browser in, once, within ten minutes
     SignIn(sign_in::Arguments),
     Token(token::Arguments),
@@ -52,7 +56,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Command(arguments) => command::run(arguments),
         Command::Configure(arguments) => configure::run(&arguments),
         Command::Release(arguments) => release::run(arguments),
+        Command::Crl(arguments) => crl::run(&arguments),
         Command::Openapi => openapi::run(),
+        Command::Revoke(arguments) => revoke::run(&arguments),
         Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
     };

@@ -8,9 +8,12 @@ use avl_cloud::data_dir::DataDir;
 use avl_cloud::fleet::authority::Authority;
 use avl_cloud::fleet::tokens::Tokens;
 use avl_cloud::time::now_utc;
+use avl_shared::enrolment::Invitation;
 use avl_shared::identity::{FleetId, VehicleId, VehicleKey};
+use qrcode::render::unicode::Dense1x2;
+use qrcode::{EcLevel, QrCode};
 
-/// Print an enrolment token for one vehicle, and nothing else
+/// Print an enrolment token for one vehicle, and nothing else; with --text or --qr an invitation, which also says where
 ///
 /// The token admits that vehicle once, within its time; give it to the installer over a channel you trust. Works
 /// while 'avl-cloud all' runs and also before its first start.
@@ -28,6 +31,15 @@ pub(crate) struct Arguments {
     /// How long the token is good for, such as 30m, 12h or 7d
     #[arg(long, value_name = "TIME", default_value = "7d", value_parser = humantime_serde::re::humantime::parse_duration)]
     expires: Duration,
+    /// Where gateways enrol, such as https://fleet.example.com:7443; part of the invitation
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Print the invitation as a text: for a file avl-enrol.txt on a stick or SD card, or 'avl-edge enrol --from'
+    #[arg(long, requires = "url")]
+    text: bool,
+    /// Print the invitation as a QR code
+    #[arg(long, requires = "url")]
+    qr: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -40,6 +52,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         now_utc(),
         arguments.expires,
     )?;
-    println!("{token}");
+    let Some(url) = arguments.url.clone().filter(|_| arguments.text || arguments.qr) else {
+        println!("{token}");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let invitation = Invitation { url, token }.to_string();
+    if arguments.qr {
+        let code = QrCode::with_error_correction_level(&invitation, EcLevel::L)?;
+        // Light on dark, as terminals mostly are: modules that are light must shine.
+        println!(
+            "{}",
+            code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build()
+        );
+    }
+    if arguments.text {
+        println!("{invitation}");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 use avl_shared::enrolment::Fingerprint;
 use avl_shared::identity::VehicleKey;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertificateSigningRequestParams,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PublicKeyData, RevocationReason, RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,10 +19,14 @@ use crate::data_dir::{exclusively, make_private_dir, write_private};
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longer than a gateway stays in a vehicle without a visit.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
-/// Short enough that a stolen key ages out, long enough for a vehicle laid up over a winter.
-pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// Gateways and servers disagree about the time; a certificate made now is valid on a clock a day slow.
+/// Of the server's own certificate; it renews itself.
+const SERVER_LIFETIME: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Gateways and servers disagree about the time; a certificate made now is valid on a clock a day slow. One that lives
+/// for less than a day begins no earlier than its own life ago, or it would be due for renewal at once.
 const CLOCK_TOLERANCE: Duration = DAY;
+/// A broker that has loaded a list refuses everybody once it has expired, so it lives longer than anybody forgets to
+/// make the next.
+const CRL_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 const KEY_FILE: &str = "key.pem";
 const CERTIFICATE_FILE: &str = "certificate.pem";
@@ -41,6 +46,13 @@ pub enum AuthorityError {
     Unusable { path: PathBuf, error: String },
     #[error("certificate cannot be made: {0}")]
     Signing(#[from] rcgen::Error),
+}
+
+/// A certificate that was just signed.
+#[derive(Debug)]
+pub struct Signed {
+    pub pem: String,
+    pub serial: Vec<u8>,
 }
 
 /// Holds the authority's key for as long as it lives.
@@ -129,10 +141,43 @@ impl Authority {
         vehicle: &VehicleKey,
         request: &CertificateSigningRequestParams,
         now: SystemTime,
-    ) -> Result<String, AuthorityError> {
-        let mut params = leaf(&vehicle.to_string(), ExtendedKeyUsagePurpose::ClientAuth, now)?;
+        lifetime: Duration,
+    ) -> Result<Signed, AuthorityError> {
+        let mut params = leaf(&vehicle.to_string(), ExtendedKeyUsagePurpose::ClientAuth, now, lifetime)?;
         params.subject_alt_names = vec![SanType::URI(vehicle.uri().try_into()?)];
-        Ok(params.signed_by(&request.public_key, &self.issuer)?.pem())
+        let certificate = params.signed_by(&request.public_key, &self.issuer)?;
+        Ok(Signed { pem: certificate.pem(), serial: super::deny::serial(certificate.der()) })
+    }
+
+    /// A list of revoked certificates (RFC 5280), PEM, for brokers that check one: (serial, revoked at) each.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn revocation_list(
+        &self,
+        revoked: &[(Vec<u8>, SystemTime)],
+        now: SystemTime,
+    ) -> Result<String, AuthorityError> {
+        let revoked_certs = revoked
+            .iter()
+            .map(|(serial, at)| RevokedCertParams {
+                serial_number: SerialNumber::from_slice(serial),
+                revocation_time: (*at).into(),
+                reason_code: Some(RevocationReason::PrivilegeWithdrawn),
+                invalidity_date: None,
+            })
+            .collect();
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let params = CertificateRevocationListParams {
+            this_update: now.into(),
+            next_update: (now + CRL_LIFETIME).into(),
+            // Grows from list to list without a counter to keep.
+            crl_number: SerialNumber::from(seconds),
+            issuing_distribution_point: None,
+            revoked_certs,
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
     /// Signs this server's key for the given DNS names and addresses.
@@ -142,7 +187,7 @@ impl Authority {
         key: &impl PublicKeyData,
         now: SystemTime,
     ) -> Result<String, AuthorityError> {
-        let mut params = leaf("avl-cloud", ExtendedKeyUsagePurpose::ServerAuth, now)?;
+        let mut params = leaf("avl-cloud", ExtendedKeyUsagePurpose::ServerAuth, now, SERVER_LIFETIME)?;
         params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
@@ -184,11 +229,12 @@ fn leaf(
     common_name: &str,
     usage: ExtendedKeyUsagePurpose,
     now: SystemTime,
+    lifetime: Duration,
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = name(common_name);
-    params.not_before = (now - CLOCK_TOLERANCE).into();
-    params.not_after = (now + CERTIFICATE_LIFETIME).into();
+    params.not_before = (now - CLOCK_TOLERANCE.min(lifetime)).into();
+    params.not_after = (now + lifetime).into();
     params.serial_number = Some(serial());
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![usage];
@@ -214,6 +260,7 @@ fn serial() -> SerialNumber {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+    use x509_parser::prelude::RevokedCertificate;
 
     fn request(common_name: &str) -> CertificateSigningRequestParams {
         let key = KeyPair::generate().unwrap();
@@ -256,7 +303,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_create(temp.path()).unwrap();
         let vehicle: VehicleKey = "demo/van-1".parse().unwrap();
-        let pem = authority.issue_vehicle(&vehicle, &request("demo/other"), SystemTime::now()).unwrap();
+        let pem =
+            authority.issue_vehicle(&vehicle, &request("demo/other"), SystemTime::now(), DAY).unwrap().pem;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
         assert_eq!(VehicleKey::from_certificate(&der).unwrap(), vehicle);
         let (_, parsed) = x509_parser::parse_x509_certificate(&der).unwrap();
@@ -266,5 +314,20 @@ mod tests {
         assert!(usage.client_auth && !usage.server_auth);
         let names = &parsed.subject_alternative_name().unwrap().unwrap().value.general_names;
         assert_eq!(names.len(), 1, "{names:?}");
+    }
+
+    #[test]
+    fn the_revocation_list_is_signed_by_the_authority_and_names_the_serials() {
+        let temp = tempfile::tempdir().unwrap();
+        let authority = Authority::load_or_create(temp.path()).unwrap();
+        let now = SystemTime::now();
+        let pem = authority.revocation_list(&[(vec![0x41; 16], now)], now).unwrap();
+        let der = rustls::pki_types::CertificateRevocationListDer::from_pem_slice(pem.as_bytes()).unwrap();
+        let (_, list) = x509_parser::parse_x509_crl(&der).unwrap();
+        let (_, issuer) = x509_parser::parse_x509_certificate(authority.certificate()).unwrap();
+        list.verify_signature(issuer.public_key()).unwrap();
+        let serials: Vec<&[u8]> =
+            list.iter_revoked_certificates().map(RevokedCertificate::raw_serial).collect();
+        assert_eq!(serials, [&[0x41; 16][..]]);
     }
 }

@@ -1,20 +1,19 @@
 //! `POST /enrol/v1`: a token and a key in, a certificate out.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use avl_shared::enrolment::{EnrolRequest, EnrolResponse, EnrolmentToken, PATH};
 use avl_shared::identity::VehicleKey;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
-use rcgen::CertificateSigningRequestParams;
-use serde::Serialize;
 
-use super::authority::{Authority, AuthorityError};
+use super::issuing::{Issuing, IssuingError, verified_request};
+use super::problem::problem;
 use super::tokens::{TokenError, Tokens};
 use crate::meters;
 use crate::time::now_utc;
@@ -43,7 +42,7 @@ enum EnrolError {
     #[error(
         "the certificate could not be made; the token is still good: try again, and see the server's log"
     )]
-    Signing(AuthorityError),
+    Signing(IssuingError),
     #[error("the server did not answer in time; try again, and see the server's log")]
     TimedOut,
 }
@@ -73,16 +72,6 @@ impl EnrolError {
     }
 }
 
-/// RFC 9457.
-#[derive(Serialize)]
-struct Problem {
-    #[serde(rename = "type")]
-    kind: String,
-    title: &'static str,
-    status: u16,
-    detail: String,
-}
-
 impl IntoResponse for EnrolError {
     fn into_response(self) -> Response {
         let status = self.status();
@@ -93,29 +82,19 @@ impl IntoResponse for EnrolError {
             }
             error => error.to_string(),
         };
-        let problem = Problem {
-            kind: format!("urn:avl:problem:enrolment-{}", self.label().replace('_', "-")),
-            title: "The vehicle was not enrolled",
-            status: status.as_u16(),
-            detail,
-        };
-        (
-            status,
-            [(header::CONTENT_TYPE, "application/problem+json")],
-            axum::Json(problem).into_response().into_body(),
-        )
-            .into_response()
+        let kind = format!("urn:avl:problem:enrolment-{}", self.label().replace('_', "-"));
+        problem(kind, "The vehicle was not enrolled", status, detail)
     }
 }
 
 struct Shared {
-    authority: Arc<Authority>,
+    issuing: Arc<Issuing>,
     tokens: Mutex<Tokens>,
 }
 
 /// The enrolment service.
-pub fn router(authority: Arc<Authority>, tokens: Tokens) -> Router {
-    let shared = Arc::new(Shared { authority, tokens: Mutex::new(tokens) });
+pub fn router(issuing: Arc<Issuing>, tokens: Tokens) -> Router {
+    let shared = Arc::new(Shared { issuing, tokens: Mutex::new(tokens) });
     Router::new().route(PATH, post(enrol)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(shared)
 }
 
@@ -152,14 +131,14 @@ fn admit(shared: &Shared, request: &EnrolRequest) -> Result<EnrolResponse, Enrol
         .token
         .parse()
         .map_err(|error: avl_shared::enrolment::BadToken| EnrolError::Token(error.to_string()))?;
-    if token.ca != shared.authority.fingerprint() {
+    if token.ca != shared.issuing.authority.fingerprint() {
         return Err(EnrolError::OtherServer);
     }
-    let csr = verified(&request.csr)?;
+    let csr = verified_request(&request.csr).map_err(EnrolError::Request)?;
     let mut signed = None;
     let tokens = shared.tokens.lock().unwrap_or_else(PoisonError::into_inner);
     let vehicle = tokens.redeem_with(&token, now_utc(), |vehicle: &VehicleKey| {
-        let outcome = shared.authority.issue_vehicle(vehicle, &csr, SystemTime::now());
+        let outcome = shared.issuing.issue(vehicle, &csr);
         let made = outcome.is_ok();
         signed = Some(outcome);
         made
@@ -175,20 +154,8 @@ fn admit(shared: &Shared, request: &EnrolRequest) -> Result<EnrolResponse, Enrol
     };
     Ok(EnrolResponse {
         certificate,
-        ca: shared.authority.certificate_pem().to_owned(),
+        ca: shared.issuing.authority.certificate_pem().to_owned(),
         fleet: vehicle.fleet.to_string(),
         vehicle: vehicle.vehicle.to_string(),
     })
-}
-
-/// Whoever asks holds the private key: a request is signed with it.
-fn verified(pem: &str) -> Result<CertificateSigningRequestParams, EnrolError> {
-    let csr = CertificateSigningRequestParams::from_pem(pem)
-        .map_err(|error| EnrolError::Request(error.to_string()))?;
-    let accepted = [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519];
-    if accepted.iter().any(|algorithm| *algorithm == csr.public_key.algorithm()) {
-        Ok(csr)
-    } else {
-        Err(EnrolError::Request("its key is of a kind that is not accepted".to_owned()))
-    }
 }

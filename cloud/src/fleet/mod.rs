@@ -1,15 +1,25 @@
-//! The fleet's trust: the built-in certificate authority, enrolment tokens, and the endpoint that exchanges one
-//! for a certificate.
+//! The fleet's trust: the built-in certificate authority, the endpoints that exchange an enrolment token or an old
+//! certificate for a new one, and the list of who is revoked.
 //!
-//! A token admits one vehicle once, within its time. The authority signs what the token says and nothing that a
-//! request says about itself.
+//! A token admits one vehicle once, within its time. The authority signs what the token or the old certificate says and
+//! nothing that a request says about itself. A revocation outlives restarts and reaches open connections within seconds.
 
 pub mod authority;
+pub mod certificates;
 pub mod control;
+pub mod deny;
 pub mod enrolment;
+mod issuing;
 pub mod listener;
+mod nonce;
+mod problem;
+pub mod renewal;
 pub mod server_identity;
+mod settings;
 pub mod tokens;
+
+pub use issuing::Issuing;
+pub use settings::FleetSettings;
 
 #[cfg(test)]
 mod tests;

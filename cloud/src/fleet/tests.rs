@@ -1,5 +1,7 @@
 //! Enrolment over real TLS, as a gateway does it.
 
+mod renewal;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +10,7 @@ use avl_shared::identity::VehicleKey;
 use avl_shared::tls::{enrolment_client, enrolment_server};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
@@ -17,9 +19,10 @@ use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
 
 use super::authority::Authority;
+use super::certificates::Certificates;
 use super::server_identity::{load_or_issue, server_names};
 use super::tokens::Tokens;
-use super::{enrolment, listener};
+use super::{FleetSettings, Issuing, enrolment, listener};
 use crate::time::now_utc;
 
 struct Server {
@@ -31,6 +34,10 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
+        Self::with(FleetSettings::default()).await
+    }
+
+    async fn with(settings: FleetSettings) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let authority = Arc::new(Authority::load_or_create(&temp.path().join("ca")).unwrap());
         let tokens = Tokens::open(&temp.path().join("store.sqlite")).unwrap();
@@ -41,7 +48,9 @@ impl Server {
         let address = socket.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let (_, tls) = watch::channel(Arc::new(enrolment_server(credentials).unwrap()));
-        let service = enrolment::router(Arc::clone(&authority), tokens);
+        let certificates = Certificates::open(&temp.path().join("ca")).unwrap();
+        let issuing = Arc::new(Issuing::new(Arc::clone(&authority), certificates, settings));
+        let service = enrolment::router(Arc::clone(&issuing), tokens).merge(super::renewal::router(issuing));
         tokio::spawn(listener::serve(socket, tls, service, stopped));
         Self { temp, authority, address, stop }
     }
@@ -56,7 +65,7 @@ impl Server {
     }
 
     async fn post(&self, body: impl Into<Bytes>) -> (StatusCode, Bytes) {
-        exchange(self.address, self.authority.fingerprint(), body.into()).await.unwrap()
+        exchange(self.address, self.authority.fingerprint(), Method::POST, PATH, body.into()).await.unwrap()
     }
 
     async fn enrol(&self, token: &str, csr: &str) -> (StatusCode, Bytes) {
@@ -68,6 +77,8 @@ impl Server {
 async fn exchange(
     address: std::net::SocketAddr,
     ca: Fingerprint,
+    method: Method,
+    path: &str,
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error>> {
     let connector = TlsConnector::from(Arc::new(enrolment_client(ca)?));
@@ -75,7 +86,9 @@ async fn exchange(
     let stream = connector.connect(ServerName::try_from("127.0.0.1")?, stream).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let request = Request::post(PATH)
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
         .header("host", "localhost")
         .header("content-type", "application/json")
         .body(Full::new(body))?;
@@ -168,5 +181,9 @@ async fn a_huge_body_is_refused_and_the_next_gateway_is_served() {
 #[tokio::test]
 async fn a_gateway_with_another_pin_tells_the_server_nothing() {
     let server = Server::start().await;
-    assert!(exchange(server.address, Fingerprint::of(b"another"), Bytes::new()).await.is_err());
+    assert!(
+        exchange(server.address, Fingerprint::of(b"another"), Method::POST, PATH, Bytes::new())
+            .await
+            .is_err()
+    );
 }

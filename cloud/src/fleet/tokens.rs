@@ -101,6 +101,18 @@ impl Tokens {
         Ok(vehicle)
     }
 
+    /// Makes a vehicle's unused tokens worthless. Returns how many there were.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn void(&self, vehicle: &VehicleKey, now: UtcMillis) -> Result<usize, TokenError> {
+        Ok(self.connection.execute(
+            "UPDATE enrolment_tokens SET expires_at = ?1
+             WHERE fleet = ?2 AND vehicle = ?3 AND used_at IS NULL AND expires_at > ?1",
+            params![now, vehicle.fleet.as_str(), vehicle.vehicle.as_str()],
+        )?)
+    }
+
     /// Safe to tell: who asks has shown a secret of 128 bits.
     fn why_refused(&self, hash: &[u8]) -> Result<TokenError, TokenError> {
         let used: Option<bool> = self
@@ -159,6 +171,17 @@ mod tests {
         assert!(matches!(tokens.redeem(&token, 1_000 + 3_600_000), Err(TokenError::Expired)));
         let invented = EnrolmentToken { secret: [9; SECRET_BYTES], ca };
         assert!(matches!(tokens.redeem(&invented, 2_000), Err(TokenError::Unknown)));
+    }
+
+    #[test]
+    fn void_tokens_admit_nobody_and_other_vehicles_keep_theirs() {
+        let (_temp, tokens, vehicle, ca) = tokens();
+        let token = tokens.create(&vehicle, ca, 1_000, HOUR).unwrap();
+        let other: VehicleKey = "demo/van-2".parse().unwrap();
+        let others = tokens.create(&other, ca, 1_000, HOUR).unwrap();
+        assert_eq!(tokens.void(&vehicle, 2_000).unwrap(), 1);
+        assert!(matches!(tokens.redeem(&token, 2_000), Err(TokenError::Expired)));
+        assert_eq!(tokens.redeem(&others, 2_000).unwrap(), other);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why the cloud closes a connection: the application close code and the text that the vehicle's log will show.
 
-use avl_shared::link::{LinkError, PROTOCOL};
+use avl_shared::link::{CLOSE_REVOKED, LinkError, PROTOCOL};
 use avl_shared::sequence::Epoch;
 use quinn::{Connection, VarInt};
 
@@ -38,6 +38,8 @@ pub enum CloseReason {
     NotReading,
     #[error("the cloud cannot store data now: reconnect later")]
     Unavailable,
+    #[error("{0}")]
+    Revoked(String),
 }
 
 impl CloseReason {
@@ -59,6 +61,7 @@ impl CloseReason {
             Self::Truncated => 12,
             Self::NotReading => 13,
             Self::Unavailable => 14,
+            Self::Revoked(_) => CLOSE_REVOKED,
         }
     }
 
@@ -80,6 +83,7 @@ impl CloseReason {
             Self::Truncated => "truncated",
             Self::NotReading => "not_reading",
             Self::Unavailable => "unavailable",
+            Self::Revoked(_) => "revoked",
         }
     }
 

@@ -20,15 +20,19 @@ use crate::store::MAX_SEQUENCE;
 /// A range costs up to 22 bytes and a message may have 64 KiB. What is left out is sent again and dropped again.
 pub(super) const MAX_RANGES: usize = 2_500;
 
-/// The name in the client's certificate, which TLS has verified.
-pub(super) fn identify(connection: &Connection) -> Result<VehicleKey, CloseReason> {
+/// The client's certificate, which TLS has verified, and the name in it.
+pub(super) fn identify(
+    connection: &Connection,
+) -> Result<(VehicleKey, CertificateDer<'static>), CloseReason> {
     let chain = connection
         .peer_identity()
         .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok());
-    let leaf = chain.as_ref().and_then(|chain| chain.first());
+    let leaf = chain.and_then(|chain| chain.into_iter().next());
     let leaf =
         leaf.ok_or_else(|| CloseReason::Identity("no client certificate: enrol the vehicle".to_owned()))?;
-    VehicleKey::from_certificate(leaf).map_err(|error| CloseReason::Identity(error.to_string()))
+    let vehicle =
+        VehicleKey::from_certificate(&leaf).map_err(|error| CloseReason::Identity(error.to_string()))?;
+    Ok((vehicle, leaf))
 }
 
 pub(super) struct Heard {

@@ -1,6 +1,6 @@
 //! The vehicles' side: QUIC with mutual TLS, one session a connection.
 //!
-//! What it promises: a vehicle is who its certificate says; a batch is decoded and its checksum verified before it
+//! What it promises: a vehicle is who its certificate says, and one that is revoked is closed within seconds; a batch is decoded and its checksum verified before it
 //! is taken; it is acknowledged only when the journal has it on disk. What a peer can cost is bounded: handshakes by
 //! address and in all, connections, bytes in memory (a permit is taken before a frame's bytes are, and travels with
 //! them until they are durable), and the time a half-sent frame may take. A broken peer gets a close code that says

@@ -14,6 +14,7 @@ use super::registry::Registry;
 use super::session::{self, Context};
 use super::settings::IngestSettings;
 use crate::fleet::control::Control;
+use crate::fleet::deny::Deny;
 use crate::journal::Journal;
 use crate::meters;
 use crate::store::Store;
@@ -32,6 +33,7 @@ impl Ingest {
         journal: Arc<dyn Journal>,
         store: Arc<dyn Store>,
         control: Control,
+        deny: Deny,
         settings: IngestSettings,
     ) -> Self {
         let gate = Arc::new(Mutex::new(Gate::new(&settings)));
@@ -42,6 +44,7 @@ impl Ingest {
             control,
             memory: Arc::new(Semaphore::new(memory)),
             registry: Registry::default(),
+            deny,
             settings,
         };
         Self { endpoint, context: Arc::new(context), gate }

@@ -30,6 +30,7 @@ use super::registry::{Registered, Registry};
 use super::settings::IngestSettings;
 use super::verify::{Verified, verify};
 use crate::fleet::control::{Control as Orders, Delivery};
+use crate::fleet::deny::Deny;
 use crate::journal::{Journal, JournalError, Kind, Record, Transport};
 use crate::meters;
 use crate::store::{MAX_SEQUENCE, Store};
@@ -48,6 +49,7 @@ pub(super) struct Context {
     pub(super) control: Orders,
     pub(super) memory: Arc<Semaphore>,
     pub(super) registry: Registry,
+    pub(super) deny: Deny,
     pub(super) settings: IngestSettings,
 }
 
@@ -82,13 +84,21 @@ impl From<JournalError> for End {
 }
 
 pub(super) async fn serve(connection: Connection, context: &Context, stop: watch::Receiver<bool>) {
-    let vehicle = match identify(&connection) {
-        Ok(vehicle) => vehicle,
+    let (vehicle, certificate) = match identify(&connection) {
+        Ok(known) => known,
         Err(reason) => return close(&connection, None, &reason),
     };
-    let end = match begin(&connection, &vehicle, context).await {
-        Ok((session, _registered)) => session.run(stop).await,
-        Err(end) => end,
+    let serving = async {
+        match begin(&connection, &vehicle, context).await {
+            Ok((session, _registered)) => session.run(stop).await,
+            Err(end) => end,
+        }
+    };
+    // What a revoked vehicle has sent and nobody has acknowledged is still on it, and comes again if it is let in again.
+    let end = tokio::select! {
+        biased;
+        reason = context.deny.until_revoked(&vehicle, &certificate) => End::Close(CloseReason::Revoked(reason)),
+        end = serving => end,
     };
     match end {
         End::Close(reason) => close(&connection, Some(&vehicle), &reason),

@@ -22,10 +22,11 @@ use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::fleet::authority::Authority;
+use crate::fleet::certificates::Certificates;
 use crate::fleet::control::{Control, release_router};
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::fleet::tokens::Tokens;
-use crate::fleet::{enrolment, listener};
+use crate::fleet::{Issuing, deny, enrolment, listener, renewal};
 use crate::ingest::{self, Ingest};
 use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
@@ -60,6 +61,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let store = SqliteStore::open(&data.store())?;
     let tokens = Tokens::open(&data.store())?;
     let control = Control::open(&data.store())?;
+    let (deny, following) = deny::follow(Certificates::open(&data.authority())?)?;
+    let certificates = Certificates::open(&data.authority())?;
+    let issuing = Arc::new(Issuing::new(Arc::clone(&authority), certificates, config.fleet.clone()));
     let journal = SqliteJournal::open(&data.journal())?;
 
     let quic =
@@ -92,13 +96,14 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     parts.start(Stage::Process, "processor", |stop| processor.run(stop));
     control.serve_releases_at(ready.enrol.port());
     parts.start(Stage::Intake, "control", |stop| control.clone().run(stop));
-    let ingest = Ingest::new(quic.clone(), journal, store, control, config.ingest.clone());
+    parts.start(Stage::Serve, "list of revoked vehicles", |stop| following.run(stop));
+    let ingest = Ingest::new(quic.clone(), journal, store, control, deny, config.ingest.clone());
     parts.start(Stage::Intake, "ingest", |stop| ingest.run(stop));
     let renewal = start_enrolment(
         &mut parts,
         enrol_listener,
         &credentials,
-        &authority,
+        &issuing,
         tokens,
         &config,
         quic,
@@ -135,7 +140,7 @@ fn start_enrolment(
     parts: &mut Parts,
     listener: TcpListener,
     credentials: &Credentials,
-    authority: &Arc<Authority>,
+    issuing: &Arc<Issuing>,
     tokens: Tokens,
     config: &Config,
     quic: Endpoint,
@@ -143,11 +148,13 @@ fn start_enrolment(
     data: &DataDir,
 ) -> anyhow::Result<JoinHandle<()>> {
     let (tls, current_tls) = watch::channel(Arc::new(enrolment_server(credentials.clone())?));
-    let service = enrolment::router(Arc::clone(authority), tokens).merge(release_router(&data.releases()));
+    let service = enrolment::router(Arc::clone(issuing), tokens)
+        .merge(renewal::router(Arc::clone(issuing)))
+        .merge(release_router(&data.releases()));
     parts.start(Stage::Intake, "enrolment", |stop| listener::serve(listener, current_tls, service, stop));
     let renewal = Renewal {
         directory: data.server(),
-        authority: Arc::clone(authority),
+        authority: issuing.authority(),
         names,
         settings: config.ingest.clone(),
         quic,

@@ -5,7 +5,9 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use avl_shared::link::{DeclareLost, Hello, LaneFrame, LossReason, message, to_cloud, to_vehicle};
+use avl_shared::link::{
+    CLOSE_REVOKED, DeclareLost, Hello, LaneFrame, LossReason, message, to_cloud, to_vehicle,
+};
 use bytes::{Bytes, BytesMut};
 use quinn::ConnectionError;
 use tokio::sync::watch;
@@ -13,6 +15,7 @@ use tokio::sync::watch;
 use self::world::{Cloud, EPOCH, Vehicle, batch, client, hello, relay, serve};
 use super::IngestSettings;
 use crate::fleet::authority::Authority;
+use crate::fleet::certificates::Certificates;
 use crate::journal::{Journal, Kind};
 use crate::store::Store;
 use crate::store::conformance::van;
@@ -264,4 +267,24 @@ async fn after_a_crash_the_same_reset_key_lets_vehicles_notice_at_once() {
     vehicle.upload(batch(EPOCH, 0, 10), true).await;
     let noticed = tokio::time::timeout(Duration::from_secs(5), vehicle.connection.closed()).await;
     assert!(matches!(noticed, Ok(ConnectionError::Reset)), "{noticed:?}");
+}
+
+#[tokio::test]
+async fn a_vehicle_revoked_while_connected_is_closed_with_the_reason_and_comes_back_with_a_new_certificate() {
+    let cloud = Cloud::start();
+    let list = Certificates::open(&cloud.temp.path().join("ca")).unwrap();
+    let mut vehicle = cloud.vehicle().await;
+    vehicle.durable().await;
+    list.revoke(&van(), "stolen", 1).unwrap();
+    assert_eq!(vehicle.closed().await, (CLOSE_REVOKED.into(), "stolen".to_owned()));
+    let again = Vehicle::hello(cloud.connect().await, hello(0)).await;
+    assert_eq!(again.closed().await.0, u64::from(CLOSE_REVOKED));
+    list.undo(&van()).unwrap();
+    // The list is followed, not asked.
+    loop {
+        let mut forgiven = Vehicle::hello(cloud.connect().await, hello(0)).await;
+        if matches!(forgiven.next().await, Some(to_vehicle::Message::Welcome(_))) {
+            break;
+        }
+    }
 }

@@ -25,7 +25,9 @@ use tokio::task::JoinHandle;
 
 use super::super::{Ingest, IngestSettings, bind, load_or_create_reset_key};
 use crate::fleet::authority::Authority;
+use crate::fleet::certificates::Certificates;
 use crate::fleet::control::Control;
+use crate::fleet::deny::follow;
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Entry, Journal, JournalError, ReadLimit, Receipt, Record};
@@ -140,9 +142,11 @@ pub(super) fn serve(
     let directory = temp.path().join("server");
     let credentials = load_or_issue(&directory, authority, &server_names(&[]), SystemTime::now()).unwrap();
     let key = load_or_create_reset_key(&directory).unwrap();
+    let (deny, following) = follow(Certificates::open(&temp.path().join("ca")).unwrap()).unwrap();
+    tokio::spawn(following.run(stop.clone()));
     let endpoint = bind(address, credentials, authority.certificate(), &key, &settings).unwrap();
     let control = Control::open(&temp.path().join("store.sqlite")).unwrap();
-    let ingest = Ingest::new(endpoint, journal.clone(), store.clone(), control, settings);
+    let ingest = Ingest::new(endpoint, journal.clone(), store.clone(), control, deny, settings);
     let address = ingest.local_addr().unwrap();
     (address, tokio::spawn(ingest.run(stop)))
 }
@@ -152,7 +156,8 @@ pub(super) fn client(signer: &Authority, trusted: &Authority) -> (Endpoint, Clie
     let key = KeyPair::generate().unwrap();
     let csr = CertificateParams::new(Vec::<String>::new()).unwrap().serialize_request(&key).unwrap();
     let csr = CertificateSigningRequestParams::from_der(csr.der()).unwrap();
-    let pem = signer.issue_vehicle(&van(), &csr, SystemTime::now()).unwrap();
+    let day = std::time::Duration::from_secs(24 * 60 * 60);
+    let pem = signer.issue_vehicle(&van(), &csr, SystemTime::now(), day).unwrap().pem;
     let credentials = Credentials {
         chain: vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()],
         key: PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
