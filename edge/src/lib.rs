@@ -3,11 +3,13 @@
 //! `source` delivers bytes, `receiver` makes fixes of them; the binary `avl-edge` is a thin shell around this crate.
 
 pub mod buffer;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod enrol;
 mod fix_json;
 pub mod health;
+pub mod https;
 pub mod identity;
 pub mod receiver;
 pub mod run;

@@ -7,6 +7,7 @@ mod support;
 
 use std::time::Duration;
 
+use avl_edge::identity::Access;
 use avl_edge::uplink::lane::LanePolicy;
 use avl_edge::uplink::quic::QuicTransport;
 use avl_edge::uplink::{self, Agent, ConnectError, Pace, Ports, Transport, UplinkSettings};
@@ -49,7 +50,7 @@ impl Scene {
     /// Runs the uplink until the cloud has acknowledged everything.
     async fn run_to_the_end(&self, ack_timeout: Duration) {
         let transport =
-            QuicTransport::new(&self.cloud.uplink(), &self.authority.vehicle(&self.authority)).unwrap();
+            QuicTransport::new(&self.cloud.uplink(), Access::fixed(self.authority.vehicle(&self.authority)));
         let (_finish, finishing) = watch::channel(true);
         let running = uplink::run(
             transport,
@@ -89,7 +90,7 @@ async fn everything_is_sent_once_in_large_batches_and_forgotten_when_acknowledge
 async fn fixes_that_come_while_connected_are_sent_and_the_link_stays() {
     let scene = Scene::new(&[]);
     let transport =
-        QuicTransport::new(&scene.cloud.uplink(), &scene.authority.vehicle(&scene.authority)).unwrap();
+        QuicTransport::new(&scene.cloud.uplink(), Access::fixed(scene.authority.vehicle(&scene.authority)));
     let (finish, finishing) = watch::channel(false);
     let feeding = async {
         for _ in 0..5 {
@@ -159,7 +160,7 @@ async fn a_draining_cloud_is_left_within_the_time_it_gives() {
     let scene = Scene::new(&[Script::DrainAfter(1)]);
     scene.append(1).await;
     let transport =
-        QuicTransport::new(&scene.cloud.uplink(), &scene.authority.vehicle(&scene.authority)).unwrap();
+        QuicTransport::new(&scene.cloud.uplink(), Access::fixed(scene.authority.vehicle(&scene.authority)));
     let (finish, finishing) = watch::channel(false);
     let waiting = async {
         while scene.cloud.journal.lock().unwrap().hellos.len() < 2 {
@@ -189,7 +190,7 @@ fn hello() -> Hello {
 async fn a_vehicle_of_another_cloud_is_told_that_its_certificate_was_refused() {
     let (ours, other) = (Authority::new(), Authority::new());
     let cloud = Cloud::start(&ours, "localhost", &[]);
-    let mut transport = QuicTransport::new(&cloud.uplink(), &other.vehicle(&ours)).unwrap();
+    let mut transport = QuicTransport::new(&cloud.uplink(), Access::fixed(other.vehicle(&ours)));
     let error = transport.connect(hello()).await.err().expect("a stranger must not be welcomed");
     assert!(matches!(error, ConnectError::CertificateRefused { .. }), "{error}");
 }
@@ -198,11 +199,11 @@ async fn a_vehicle_of_another_cloud_is_told_that_its_certificate_was_refused() {
 async fn a_server_of_another_name_or_authority_is_not_believed() {
     let (ours, other) = (Authority::new(), Authority::new());
     let elsewhere = Cloud::start(&ours, "elsewhere.example", &[]);
-    let mut transport = QuicTransport::new(&elsewhere.uplink(), &ours.vehicle(&ours)).unwrap();
+    let mut transport = QuicTransport::new(&elsewhere.uplink(), Access::fixed(ours.vehicle(&ours)));
     let error = transport.connect(hello()).await.err().expect("another name must not be believed");
     assert!(matches!(error, ConnectError::WrongServer { .. }), "{error}");
     let cloud = Cloud::start(&ours, "localhost", &[]);
-    let mut transport = QuicTransport::new(&cloud.uplink(), &ours.vehicle(&other)).unwrap();
+    let mut transport = QuicTransport::new(&cloud.uplink(), Access::fixed(ours.vehicle(&other)));
     let error = transport.connect(hello()).await.err().expect("another authority must not be believed");
     assert!(matches!(error, ConnectError::WrongServer { .. }), "{error}");
 }
@@ -211,7 +212,7 @@ async fn a_server_of_another_name_or_authority_is_not_believed() {
 async fn a_connection_without_a_welcome_is_no_connection() {
     let authority = Authority::new();
     let cloud = Cloud::start(&authority, "localhost", &[Script::Unwelcome]);
-    let mut transport = QuicTransport::new(&cloud.uplink(), &authority.vehicle(&authority)).unwrap();
+    let mut transport = QuicTransport::new(&cloud.uplink(), Access::fixed(authority.vehicle(&authority)));
     let error = transport.connect(hello()).await.err().expect("no welcome came");
     assert!(matches!(&error, ConnectError::Refused { cause } if cause.contains("not today")), "{error}");
 }

@@ -64,6 +64,11 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         let cure = "choose the day on which the tariff counts anew";
         return Err(ConfigError::value(file, "uplink.budget.reset_day", &error, cure));
     }
+    if let Some(url) = &config.identity.renew_url
+        && let Err(error) = crate::https::Target::parse(url)
+    {
+        return Err(ConfigError::value(file, "identity.renew_url", &error, "correct it and start again"));
+    }
     if config.buffer.max_bytes < MIN_BUFFER {
         let cause =
             format!("{} holds too little to bridge a night without coverage", config.buffer.max_bytes);
@@ -118,6 +123,8 @@ mod tests {
         let shown = load(Path::new(example)).unwrap();
         let least = read(LEAST).unwrap();
         assert_eq!(shown.buffer, least.buffer);
+        assert_eq!(shown.clock, least.clock);
+        assert_eq!(shown.identity, least.identity);
         assert_eq!(shown.state_dir, least.state_dir);
         let quic = shown.uplink.quic.clone();
         assert_eq!(shown.uplink, UplinkConfig { quic, ..least.uplink });

@@ -16,7 +16,9 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 pub use crate::buffer::BufferConfig;
+use crate::clock::ClockConfig;
 use crate::control::{ControlConfig, UpdateConfig};
+use crate::identity::IdentityConfig;
 use crate::source::SourceConfig;
 pub use crate::uplink::{QuicConfig, UplinkConfig};
 
@@ -27,6 +29,10 @@ pub struct Config {
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
     pub source: SourceConfig,
+    #[serde(default)]
+    pub clock: ClockConfig,
+    #[serde(default)]
+    pub identity: IdentityConfig,
     #[serde(default)]
     pub buffer: BufferConfig,
     pub uplink: UplinkConfig,

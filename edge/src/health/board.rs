@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use crate::clock::ClockView;
+use crate::identity::IdentityView;
 use crate::source::ReceiverView;
 use crate::uplink::LinkView;
 
@@ -13,6 +15,8 @@ use crate::uplink::LinkView;
 pub struct Board {
     pub receiver: View<ReceiverView>,
     pub link: View<LinkView>,
+    pub clock: View<ClockView>,
+    pub identity: View<IdentityView>,
 }
 
 /// What one part says about itself. The part calls [`View::update`]; anybody reads.

@@ -10,6 +10,7 @@ mod recorder;
 pub use boot::{Boot, uptime_ms};
 pub use recorder::{Recorded, RecorderSettings, record};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,10 +19,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::buffer::Buffer;
+use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::control::{Ending, Port, Service, Startup, Surroundings};
 use crate::health::Board;
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, Keeper};
 use crate::receiver::Counts;
 use crate::source::{self, Kind, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
@@ -39,7 +41,12 @@ const FAREWELL: Duration = Duration::from_secs(5);
 /// # Errors
 /// When it cannot start, or can no longer keep its promises.
 pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result<Option<Ending>> {
-    let identity = Identity::load(&config.state_dir)?;
+    // Before anything that takes time: whoever stops an agent that is still starting is heard.
+    let signals = Signals::listen()?;
+    if once {
+        // A replay that is to end when the cloud has it would wait for ever.
+        Identity::load(&config.state_dir)?;
+    }
     identity::create_private(&config.state_dir)?;
     let (buffer, thread) = Buffer::launch(&config.state_dir, &config.buffer)?;
     if config.source.kind == Kind::Replay {
@@ -49,10 +56,10 @@ pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result
     let resume = resume_point(&buffer.cursor().await?);
     let known = buffer.status().borrow().clone();
     tracing::info!(
-        vehicle = %identity.vehicle, epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
+        epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
         version = env!("CARGO_PKG_VERSION"), "agent started"
     );
-    let outcome = drive(config, once, &identity, &buffer, resume, startup, &Board::default()).await;
+    let outcome = drive(config, once, signals, &buffer, resume, startup, &Board::default()).await;
     drop(buffer);
     // Closing the store takes its time and nothing else is left to do.
     thread.join();
@@ -62,15 +69,28 @@ pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result
 async fn drive(
     config: Config,
     once: bool,
-    identity: &Identity,
+    mut signals: Signals,
     buffer: &Buffer,
     resume: Option<ReplayCursor>,
     startup: Startup,
     board: &Board,
 ) -> anyhow::Result<Option<Ending>> {
     let boot = Boot::read();
-    let transport = QuicTransport::new(&config.uplink, identity)
-        .context("identity is unusable: enrol again with --force")?;
+    let clock = Clock::new(&config.clock, clock::Kernel);
+    let keeper = Keeper::open(
+        &config.state_dir,
+        config.identity.clone(),
+        &config.uplink.quic.address,
+        clock.clone(),
+        board.identity.clone(),
+    );
+    let access = keeper.access();
+    let (clock_config, state_dir) = (config.clock.clone(), config.state_dir.clone());
+    let keeping = async {
+        let clock_keeping = clock::keep(clock.clone(), clock_config, &state_dir, board.clock.clone());
+        tokio::join!(clock_keeping, keeper.run())
+    };
+    let transport = QuicTransport::new(&config.uplink, access.clone());
     let traffic = Traffic::default();
     let desk = Desk::new(board.link.clone(), config.uplink.budget, &config.state_dir, traffic.clone());
     let settings = UplinkSettings {
@@ -82,28 +102,38 @@ async fn drive(
         },
         reconnect_max: config.uplink.reconnect_max,
     };
-    let (fixes, tapped) = mpsc::channel(QUEUED_FIXES);
+    let (fixes, printed) = mpsc::channel(1);
+    let (timed, tapped) = mpsc::channel(QUEUED_FIXES);
+    // What is replayed tells nothing about now.
+    let timing = clock::tap(&clock, config.source.kind != Kind::Replay, printed, timed);
     let (to_recorder, queue) = mpsc::channel(QUEUED_FIXES);
     let (hands, tap, pace) = hands::tap(tapped, to_recorder, buffer.status(), config.uplink.latency);
     let transport = transport.watched(&config.uplink, pace.clone(), traffic);
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
-    let around = Surroundings {
-        vehicle: identity.vehicle.clone(),
-        config: config.clone(),
-        authorities: identity.authorities.clone(),
-        status: buffer.status(),
-        board: board.clone(),
-    };
+    let (own, status) = (config.clone(), buffer.status());
     let controlling = async {
         // What a trial has to show, and what a bundle tells, is in the buffer.
         let _ = buffer.opened().await;
+        // Nobody orders anything of a gateway that is nobody yet.
+        let identity = access.identity().await;
+        let around = Surroundings {
+            vehicle: identity.vehicle.clone(),
+            config: own,
+            authorities: identity.authorities.clone(),
+            status,
+            board: board.clone(),
+        };
         Service::new(around, hands, startup, inbox).run().await
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (finish, finishing) = watch::channel(false);
     let recorder = RecorderSettings { durability: config.buffer.durability, boot };
 
-    let near = source::Surroundings { state_dir: Some(config.state_dir.clone()), trusted_utc: None };
+    let dated = clock.clone();
+    let near = source::Surroundings {
+        state_dir: Some(config.state_dir.clone()),
+        trusted_utc: Some(Arc::new(move || dated.confirmed_now())),
+    };
     let reading = async {
         // Dropping the source closes the channel, and the recorder writes what it still has.
         let read = tokio::select! {
@@ -115,7 +145,7 @@ async fn drive(
     let recording = record(queue, buffer, recorder);
     // The uplink may only finish once the recorder has written the last fix.
     let intake = async {
-        let (read, recorded, ()) = tokio::join!(reading, recording, tap);
+        let (read, recorded, (), ()) = tokio::join!(reading, recording, timing, tap);
         let recorded = recorded?;
         match read {
             Ok(None) => {}
@@ -130,9 +160,8 @@ async fn drive(
         buffer.opened().await?;
         uplink::run(transport, buffer, settings, Agent { boot_id: boot.id }, ports, desk).await
     };
-    let mut signals = Signals::listen()?;
     let mut stop = Some(stop);
-    tokio::pin!(intake, sending, controlling);
+    tokio::pin!(intake, sending, controlling, keeping);
     let (mut reading_over, mut farewell, mut restart) = (false, None, None);
     loop {
         let reason = tokio::select! {
@@ -146,6 +175,7 @@ async fn drive(
                 }
                 continue;
             }
+            _ = &mut keeping => continue,
             sent = &mut sending => {
                 sent?;
                 tracing::info!("everything is acknowledged");

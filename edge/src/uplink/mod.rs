@@ -85,11 +85,37 @@ pub enum ConnectError {
     )]
     NoAnswer { address: String, seconds: u64 },
     #[error(
-        "{address} is not the cloud this vehicle is enrolled with, or its clock or ours is wrong: {cause}"
+        "{address} is not the cloud this vehicle is enrolled with: {cause}: check uplink.quic.address, or enrol again with 'avl-edge enrol --force' if the cloud was set up anew"
     )]
     WrongServer { address: String, cause: String },
     #[error(
-        "the cloud refused this vehicle's certificate: {cause}: if it was revoked or has expired, enrol again with 'avl-edge enrol --force'"
+        "the certificate of {address} expired at {not_after}; it is {clock}: when that time is right, let the cloud renew its certificate (restart 'avl-cloud all'); otherwise set this gateway's clock"
+    )]
+    ServerExpired { address: String, not_after: String, clock: String },
+    #[error(
+        "the certificate of {address} begins at {not_before}; it is {clock}: this gateway's clock is behind: give the receiver a view of the sky, or set the clock (NTP)"
+    )]
+    ClockBehind { address: String, not_before: String, clock: String },
+    #[error(
+        "the time is not known: the system clock says {system}, which cannot be, and the receiver has given none yet: give it a view of the sky, or set the clock; recording goes on"
+    )]
+    NoTime { system: String },
+    #[error(
+        "this gateway is not enrolled: run 'avl-edge enrol', or provide an enrolment file (identity.enrolment_files); recording goes on"
+    )]
+    NotEnrolled,
+    #[error("the identity of this gateway is unusable: {cause}: enrol again with 'avl-edge enrol --force'")]
+    BadIdentity { cause: String },
+    #[error(
+        "this vehicle's certificate expired at {not_after}; it is {clock}: it is renewed as soon as the cloud's enrolment port can be reached; if that fails, enrol again with 'avl-edge enrol --force'"
+    )]
+    CertificateExpired { not_after: String, clock: String },
+    #[error(
+        "the cloud has revoked this vehicle's certificate: {cause}: recording goes on; to upload again, enrol with a new token ('avl-edge enrol --force')"
+    )]
+    Revoked { cause: String },
+    #[error(
+        "the cloud refused this vehicle's certificate: {cause}: if it belongs to another cloud, enrol again with 'avl-edge enrol --force'"
     )]
     CertificateRefused { cause: String },
     #[error("the cloud closed the connection: {cause}")]

@@ -17,10 +17,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use avl_shared::link::{
-    Hello, LaneFrame, LinkError, ToCloud, ToVehicle, Welcome, frame_message, take_message, to_cloud,
-    to_vehicle,
+    ALPN, CLOSE_REVOKED, Hello, LaneFrame, LinkError, ToCloud, ToVehicle, Welcome, frame_message,
+    take_message, to_cloud, to_vehicle,
 };
-use avl_shared::tls;
 use bytes::BytesMut;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
 use tokio::sync::{mpsc, watch};
@@ -31,7 +30,7 @@ use self::path::{Follower, Way, Ways};
 use self::tend::{Meter, Tender};
 use super::{ConnectError, Link, LinkEnd, Outgoing, Pace, Traffic, Transport};
 use crate::config::{QuicConfig, UplinkConfig};
-use crate::identity::Identity;
+use crate::identity::{Access, Pass};
 
 /// For the handshake and for the welcome behind it, each. Some round trips of a bad cellular link.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -55,25 +54,22 @@ const CLOSING: Duration = Duration::from_millis(500);
 
 pub struct QuicTransport {
     config: QuicConfig,
-    client: quinn::ClientConfig,
+    access: Access,
     pace: watch::Receiver<Pace>,
     ways: Arc<Ways>,
     mapping: Arc<Mutex<Mapping>>,
 }
 
 impl QuicTransport {
-    /// # Errors
-    /// When key or certificates cannot be used for TLS.
-    pub fn new(uplink: &UplinkConfig, identity: &Identity) -> anyhow::Result<Self> {
-        let tls = tls::link_client(identity.credentials.clone(), &identity.authorities)?;
-        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls)?;
-        Ok(Self {
+    #[must_use]
+    pub fn new(uplink: &UplinkConfig, access: Access) -> Self {
+        Self {
             config: uplink.quic.clone(),
-            client: quinn::ClientConfig::new(Arc::new(crypto)),
+            access,
             pace: Pace::constant(uplink.latency),
             ways: Arc::new(Ways::new(uplink.interfaces.clone(), uplink.budget.roaming, Traffic::default())),
             mapping: Arc::default(),
-        })
+        }
     }
 
     /// Follows this pace, and counts its bytes in this traffic.
@@ -83,7 +79,7 @@ impl QuicTransport {
         Self { pace, ways: Arc::new(ways), ..self }
     }
 
-    async fn handshake(&self) -> Result<Connected, ConnectError> {
+    async fn handshake(&self, pass: &Pass) -> Result<Connected, ConnectError> {
         let (Some((host, port)), Some(name)) = (self.config.host_and_port(), self.config.certificate_name())
         else {
             return Err(ConnectError::Resolve {
@@ -102,7 +98,7 @@ impl QuicTransport {
                     ConnectError::NoInterface { names: self.ways.names(), address: address.to_string() };
             }
             for way in ways {
-                match self.handshake_with(address, name, way).await {
+                match self.handshake_with(address, name, way, pass).await {
                     Ok(connected) => return Ok(connected),
                     Err(error) => failure = error,
                 }
@@ -117,6 +113,7 @@ impl QuicTransport {
         address: SocketAddr,
         name: &str,
         way: Way,
+        pass: &Pass,
     ) -> Result<Connected, ConnectError> {
         // A new socket each time: after a change of network the old one may point nowhere.
         let endpoint = self.ways.open(address, way).and_then(|socket| {
@@ -126,7 +123,9 @@ impl QuicTransport {
         let refused = |cause: String| ConnectError::Refused { cause };
         self.ways.tell(way);
         let idle_timeout = idle_timeout(self.pace.borrow().latency);
-        let mut client = self.client.clone();
+        let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(pass.tls.clone())
+            .map_err(|error| ConnectError::BadIdentity { cause: error.to_string() })?;
+        let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         client.transport_config(Arc::new(transport_config(idle_timeout)));
         let connecting =
             endpoint.connect_with(client, address, name).map_err(|error| refused(error.to_string()))?;
@@ -135,7 +134,7 @@ impl QuicTransport {
                 self.ways.works(way);
                 Ok(Connected { endpoint, connection, way, idle_timeout })
             }
-            Ok(Err(error)) => Err(judge(&error, address)),
+            Ok(Err(error)) => Err(self.judge(&error, address, pass)),
             Err(_) => {
                 self.ways.traffic().add(UNANSWERED_BYTES, 0);
                 Err(no_answer(address))
@@ -151,19 +150,48 @@ struct Connected {
     idle_timeout: Duration,
 }
 
+impl QuicTransport {
+    /// TLS alerts travel as QUIC errors 0x100 to 0x1ff (RFC 9001, section 4.8).
+    fn judge(&self, error: &ConnectionError, address: SocketAddr, pass: &Pass) -> ConnectError {
+        let alert =
+            |code: u64| u8::try_from(code.checked_sub(0x100)?).ok().map(rustls::AlertDescription::from);
+        match error {
+            ConnectionError::TimedOut => no_answer(address),
+            ConnectionError::TransportError(ours) if alert(ours.code.into()).is_some() => {
+                self.access.wrong_server(address.to_string(), &pass.objection, ours.reason.clone())
+            }
+            ConnectionError::ConnectionClosed(close) => match alert(close.error_code.into()) {
+                Some(alert) => self.access.refused(&pass.identity, alert, close.to_string()),
+                None => ConnectError::Refused { cause: error.to_string() },
+            },
+            ConnectionError::ApplicationClosed(close)
+                if close.error_code == VarInt::from_u32(CLOSE_REVOKED) =>
+            {
+                self.access.revoked(&pass.identity, String::from_utf8_lossy(&close.reason).into_owned())
+            }
+            ConnectionError::VersionMismatch => ConnectError::Protocol { cause: error.to_string() },
+            other => ConnectError::Refused { cause: other.to_string() },
+        }
+    }
+}
+
 impl Transport for QuicTransport {
     async fn connect(&mut self, hello: Hello) -> Result<Link, ConnectError> {
-        let connected = self.handshake().await?;
+        let pass = self.access.pass(&[ALPN]).await?;
+        let connected = self.handshake(&pass).await?;
         let connection = connected.connection.clone();
         let address = connection.remote_address();
         match timeout(PATIENCE, greet(&connection, hello)).await {
-            Ok(Ok((welcome, control))) => Ok(self.link(connected, welcome, control)),
+            Ok(Ok((welcome, control))) => {
+                self.access.welcomed(&welcome);
+                Ok(self.link(connected, welcome, control))
+            }
             Ok(Err(greeting)) => {
                 // Before our own close takes the place of the cloud's.
                 let reason = connection.close_reason();
                 connection.close(VarInt::from_u32(1), b"no welcome");
                 Err(match (greeting, reason) {
-                    (Greeting::Lost, Some(reason)) => judge(&reason, address),
+                    (Greeting::Lost, Some(reason)) => self.judge(&reason, address, &pass),
                     (Greeting::Lost, None) => {
                         ConnectError::Refused { cause: "control stream closed".to_owned() }
                     }
@@ -362,20 +390,4 @@ fn transport_config(idle_timeout: Duration) -> quinn::TransportConfig {
 
 fn no_answer(address: SocketAddr) -> ConnectError {
     ConnectError::NoAnswer { address: address.to_string(), seconds: PATIENCE.as_secs() }
-}
-
-/// TLS alerts travel as QUIC errors 0x100 to 0x1ff (RFC 9001, section 4.8).
-fn judge(error: &ConnectionError, address: SocketAddr) -> ConnectError {
-    let is_tls = |code: u64| (0x100..0x200).contains(&code);
-    match error {
-        ConnectionError::TimedOut => no_answer(address),
-        ConnectionError::TransportError(ours) if is_tls(ours.code.into()) => {
-            ConnectError::WrongServer { address: address.to_string(), cause: ours.reason.clone() }
-        }
-        ConnectionError::ConnectionClosed(close) if is_tls(close.error_code.into()) => {
-            ConnectError::CertificateRefused { cause: close.to_string() }
-        }
-        ConnectionError::VersionMismatch => ConnectError::Protocol { cause: error.to_string() },
-        other => ConnectError::Refused { cause: other.to_string() },
-    }
 }

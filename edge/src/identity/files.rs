@@ -1,18 +1,27 @@
-//! Who this gateway is: its key, its certificate, and the authorities it trusts, in `state_dir/identity/`.
+//! Key, certificate and authorities on flash.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use avl_shared::enrolment::Fingerprint;
 use avl_shared::identity::{IdentityError, VehicleKey};
 use avl_shared::tls::Credentials;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 const KEY: &str = "key.pem";
-const CERTIFICATE: &str = "certificate.pem";
+/// Beside the identity while it is replaced.
+const FRESH: &str = "identity.new";
+const OLD: &str = "identity.old";
+pub(super) const CERTIFICATE: &str = "certificate.pem";
 const AUTHORITIES: &str = "ca.pem";
+/// Where the gateway was enrolled, one line.
+const URL: &str = "url";
 
 #[derive(Debug)]
 pub struct Identity {
@@ -21,11 +30,12 @@ pub struct Identity {
     pub authorities: Vec<CertificateDer<'static>>,
 }
 
-/// The three files, before they are written.
+/// The files, before they are written.
 pub struct IdentityFiles<'a> {
     pub key: &'a str,
     pub certificate: &'a str,
     pub authorities: &'a str,
+    pub url: Option<&'a str>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +46,10 @@ pub enum StoredIdentityError {
     File { action: &'static str, path: PathBuf, cause: io::Error },
     #[error("{path} holds no usable PEM ({cause}): enrol again with --force", path = path.display())]
     Pem { path: PathBuf, cause: String },
+    #[error(
+        "the key {path} can be read by other users (mode {mode:o}): run 'chmod 600 {path}', and enrol again with --force if somebody may have copied it", path = path.display()
+    )]
+    Exposed { path: PathBuf, mode: u32 },
     #[error(transparent)]
     Name(#[from] IdentityError),
 }
@@ -61,6 +75,10 @@ impl Identity {
         let chain = certificates(&directory.join(CERTIFICATE))?;
         let authorities = certificates(&directory.join(AUTHORITIES))?;
         let key_path = directory.join(KEY);
+        let mode = attempt("read", &key_path, fs::metadata(&key_path))?.mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(StoredIdentityError::Exposed { path: key_path, mode });
+        }
         let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
             .map_err(|error| StoredIdentityError::Pem { path: key_path, cause: error.to_string() })?;
         let leaf = chain.first().ok_or_else(|| StoredIdentityError::Pem {
@@ -70,43 +88,89 @@ impl Identity {
         let vehicle = VehicleKey::from_certificate(leaf)?;
         Ok(Self { vehicle, credentials: Credentials { chain, key }, authorities })
     }
+
+    /// Of the vehicle's own certificate.
+    #[must_use]
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.credentials.chain.first().map(|leaf| Fingerprint::of(leaf))
+    }
 }
 
 /// Writes an identity so that a power cut leaves the old one or the new one, never half of it: all files go into a new
-/// folder, which then takes the name.
+/// folder, which then changes places with the old one.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn store(state_dir: &Path, files: &IdentityFiles<'_>) -> Result<(), StoredIdentityError> {
-    let (target, fresh, old) =
-        (directory(state_dir), state_dir.join("identity.new"), state_dir.join("identity.old"));
+    let (target, fresh, old) = (directory(state_dir), state_dir.join(FRESH), state_dir.join(OLD));
     create_private(state_dir)?;
+    recover(state_dir)?;
     for leftover in [&fresh, &old] {
-        attempt(
-            "remove",
-            leftover,
-            match fs::remove_dir_all(leftover) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                other => other,
-            },
-        )?;
+        remove(leftover)?;
     }
     create_private(&fresh)?;
-    for (name, text) in [(KEY, files.key), (CERTIFICATE, files.certificate), (AUTHORITIES, files.authorities)]
-    {
+    let files = [
+        (KEY, Some(files.key)),
+        (CERTIFICATE, Some(files.certificate)),
+        (AUTHORITIES, Some(files.authorities)),
+        (URL, files.url),
+    ];
+    for (name, text) in files {
         let path = fresh.join(name);
-        attempt("write", &path, write_private(&path, text))?;
+        attempt("write", &path, text.map_or(Ok(()), |text| write_private(&path, text)))?;
     }
     attempt("sync", &fresh, sync(&fresh))?;
-    if target.exists() {
-        attempt("move away", &target, fs::rename(&target, &old))?;
+    // Some file systems cannot exchange; `recover` then bridges the moment between the two steps.
+    if !target.exists() || renameat_with(CWD, &fresh, CWD, &target, RenameFlags::EXCHANGE).is_err() {
+        if target.exists() {
+            attempt("move away", &target, fs::rename(&target, &old))?;
+        }
+        attempt("rename", &fresh, fs::rename(&fresh, &target))?;
     }
-    attempt("rename", &fresh, fs::rename(&fresh, &target))?;
     attempt("sync", state_dir, sync(state_dir))?;
-    if old.exists() {
-        attempt("remove", &old, fs::remove_dir_all(&old))?;
+    remove(&fresh)?;
+    remove(&old)
+}
+
+/// Puts back an identity that a power cut found between two names.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn recover(state_dir: &Path) -> Result<(), StoredIdentityError> {
+    let (target, old) = (directory(state_dir), state_dir.join(OLD));
+    if !target.exists() && old.exists() {
+        attempt("rename", &old, fs::rename(&old, &target))?;
     }
     Ok(())
+}
+
+fn remove(folder: &Path) -> Result<(), StoredIdentityError> {
+    let removed = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    attempt("remove", folder, removed)
+}
+
+/// Where this gateway was enrolled, if that is known.
+pub(super) fn read_url(state_dir: &Path) -> Option<String> {
+    let text = fs::read_to_string(directory(state_dir).join(URL)).ok()?;
+    Some(text.trim().to_owned()).filter(|url| !url.is_empty())
+}
+
+/// PEM of certificates, one after the other.
+pub(super) fn certificates_text(certificates: &[CertificateDer<'_>]) -> String {
+    certificates.iter().fold(String::new(), |mut text, der| {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        let encoded = STANDARD.encode(der);
+        for line in encoded.as_bytes().chunks(64) {
+            // Base64 is ASCII.
+            text.extend(line.iter().map(|&byte| char::from(byte)));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+        text
+    })
 }
 
 /// Makes a folder that only its owner may enter; one that exists is left as it is.
@@ -157,7 +221,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn files(key: &str) -> IdentityFiles<'_> {
-        IdentityFiles { key, certificate: "certificate", authorities: "authorities" }
+        IdentityFiles {
+            key,
+            certificate: "certificate",
+            authorities: "authorities",
+            url: Some("https://a.example"),
+        }
     }
 
     #[test]
@@ -170,6 +239,31 @@ mod tests {
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(directory(state.path())).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1, "nothing is left over");
+    }
+
+    #[test]
+    fn a_power_cut_between_two_names_loses_no_identity() {
+        let state = tempfile::tempdir().unwrap();
+        store(state.path(), &files("first")).unwrap();
+        fs::rename(directory(state.path()), state.path().join(OLD)).unwrap();
+        recover(state.path()).unwrap();
+        assert_eq!(fs::read_to_string(directory(state.path()).join(KEY)).unwrap(), "first");
+        assert_eq!(read_url(state.path()).as_deref(), Some("https://a.example"));
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_its_cure() {
+        let state = tempfile::tempdir().unwrap();
+        let authority = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::default().self_signed(&authority).unwrap();
+        let pem = certificates_text(std::slice::from_ref(certificate.der()));
+        assert_eq!(parse_certificates(pem.as_bytes()).unwrap(), [certificate.der().clone()]);
+        let files = IdentityFiles { certificate: &pem, authorities: &pem, ..files("key") };
+        store(state.path(), &files).unwrap();
+        let key = directory(state.path()).join(KEY);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Identity::load(state.path()).unwrap_err().to_string();
+        assert!(error.contains("640") && error.contains("chmod 600"), "{error}");
     }
 
     #[test]
