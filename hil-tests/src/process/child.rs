@@ -78,6 +78,19 @@ impl Child {
     /// # Errors
     /// When it has not been built, or cannot be started.
     pub fn start(name: &str, arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+        Self::start_in(name, arguments, log, &[])
+    }
+
+    /// As [`Child::start`], with these variables added to its environment.
+    ///
+    /// # Errors
+    /// See [`Child::start`].
+    pub fn start_in(
+        name: &str,
+        arguments: &[&str],
+        log: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let file = std::fs::File::options()
             .create(true)
             .append(true)
@@ -85,6 +98,7 @@ impl Child {
             .with_context(|| format!("{} cannot be written", log.display()))?;
         let mut child = Command::new(program(name)?)
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(file)

@@ -32,6 +32,7 @@ pub struct Cloud {
     data: PathBuf,
     log: PathBuf,
     ports: Ports,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -41,7 +42,22 @@ impl Cloud {
     /// # Errors
     /// When it does not become ready; with its last words.
     pub async fn start(data: &Path, log: &Path, ports: Ports) -> anyhow::Result<Self> {
-        let mut cloud = Self { data: data.to_owned(), log: log.to_owned(), ports, child: None };
+        Self::start_in(data, log, ports, &[]).await
+    }
+
+    /// As [`Cloud::start`], with these variables in its environment: any key of the configuration.
+    ///
+    /// # Errors
+    /// See [`Cloud::start`].
+    pub async fn start_in(
+        data: &Path,
+        log: &Path,
+        ports: Ports,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
+        let environment =
+            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut cloud = Self { data: data.to_owned(), log: log.to_owned(), ports, environment, child: None };
         cloud.resume().await?;
         Ok(cloud)
     }
@@ -54,7 +70,7 @@ impl Cloud {
         let data = self.data.display().to_string();
         let Ports { http, quic, enrol } = &self.ports;
         let arguments = ["all", "--data-dir", &data, "--http", http, "--quic", quic, "--enrol", enrol];
-        let mut child = Child::start("avl-cloud", &arguments, &self.log)?;
+        let mut child = Child::start_in("avl-cloud", &arguments, &self.log, &self.environment)?;
         let line = child.line(READY).await?;
         self.ports =
             serde_json::from_str(&line).with_context(|| format!("the first line is not 'ready': {line}"))?;
@@ -117,6 +133,16 @@ impl Cloud {
         let data = self.data.display().to_string();
         let arguments = ["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
         Ok(run("avl-cloud", &arguments).await?.success()?.stdout.trim().to_owned())
+    }
+
+    /// Runs another command of `avl-cloud` on this data folder.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub async fn command(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let data = self.data.display().to_string();
+        let arguments = [&[name, "--data-dir", &data], arguments].concat();
+        Ok(run("avl-cloud", &arguments).await?.success()?.stdout)
     }
 
     /// `avl-cloud audit`: nothing missing, as the system itself sees it.

@@ -96,6 +96,7 @@ pub struct Edge {
     config: PathBuf,
     log: PathBuf,
     once: bool,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -144,7 +145,7 @@ impl Edge {
         let config = folder.join("avl-edge.toml");
         std::fs::write(&config, text).with_context(|| config.display().to_string())?;
         let once = matches!(source, Source::Replay { .. });
-        Ok(Self { config, log: log.to_owned(), once, child: None })
+        Ok(Self { config, log: log.to_owned(), once, environment: Vec::new(), child: None })
     }
 
     /// Gets the gateway its certificate.
@@ -152,12 +153,39 @@ impl Edge {
     /// # Errors
     /// What `avl-edge enrol` says.
     pub async fn enrol(&self, cloud: &Cloud, fleet: &str, vehicle: &str) -> anyhow::Result<()> {
+        self.enrol_with(cloud, fleet, vehicle, &[]).await
+    }
+
+    /// As [`Edge::enrol`], with further arguments.
+    ///
+    /// # Errors
+    /// What `avl-edge enrol` says.
+    pub async fn enrol_with(
+        &self,
+        cloud: &Cloud,
+        fleet: &str,
+        vehicle: &str,
+        more: &[&str],
+    ) -> anyhow::Result<()> {
         let token = cloud.token(fleet, vehicle).await?;
         let config = self.config.display().to_string();
         let url = cloud.enrolment_url();
-        let arguments = ["enrol", "--url", &url, "--token", &token, "--config", &config];
+        let arguments = [&["enrol", "--url", &url, "--token", &token, "--config", &config], more].concat();
         run("avl-edge", &arguments).await?.success().context("avl-edge enrol")?;
         Ok(())
+    }
+
+    /// A variable for the environment that it runs in from the next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// What the agent has logged so far.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn said(&self) -> anyhow::Result<String> {
+        std::fs::read_to_string(&self.log).with_context(|| self.log.display().to_string())
     }
 
     /// # Errors
@@ -168,7 +196,7 @@ impl Edge {
         if self.once {
             arguments.push("--once");
         }
-        let mut child = Child::start("avl-edge", &arguments, &self.log)?;
+        let mut child = Child::start_in("avl-edge", &arguments, &self.log, &self.environment)?;
         child.drain();
         self.child = Some(child);
         Ok(())

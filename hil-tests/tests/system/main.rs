@@ -10,6 +10,7 @@ mod demo;
 mod flash;
 mod fleet;
 mod front_door;
+mod identity;
 mod kills;
 mod link_faults;
 mod live_map;

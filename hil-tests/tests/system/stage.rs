@@ -24,18 +24,28 @@ pub(crate) struct Stage {
 impl Stage {
     /// A running cloud, and what `log` has printed.
     pub(crate) async fn set(name: &str, log: &Path) -> anyhow::Result<Self> {
+        Self::set_in(name, log, &[]).await
+    }
+
+    /// As [`Stage::set`], with these variables in the cloud's environment.
+    pub(crate) async fn set_in(name: &str, log: &Path, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let scene = Scene::named(name)?;
-        let cloud =
-            Cloud::start(&scene.folder("cloud")?, &scene.log("avl-cloud.log"), Ports::default()).await?;
+        let (data, words) = (scene.folder("cloud")?, scene.log("avl-cloud.log"));
+        let cloud = Cloud::start_in(&data, &words, Ports::default(), environment).await?;
         Ok(Self { scene, cloud, printed: truth::read(&Log::read(log)?) })
     }
 
     /// An enrolled gateway, not yet running, that finds the cloud at `quic`.
     pub(crate) async fn gateway(&self, source: &Source, quic: &str) -> anyhow::Result<Edge> {
-        let folder = self.scene.folder("edge")?;
-        let edge = Edge::configure(&folder, &self.scene.log("avl-edge.log"), source, quic, Tuning::HASTY)?;
+        let edge = self.stranger(source, quic)?;
         edge.enrol(&self.cloud, FLEET, VEHICLE).await?;
         Ok(edge)
+    }
+
+    /// A gateway that is not enrolled.
+    pub(crate) fn stranger(&self, source: &Source, quic: &str) -> anyhow::Result<Edge> {
+        let folder = self.scene.folder("edge")?;
+        Edge::configure(&folder, &self.scene.log("avl-edge.log"), source, quic, Tuning::HASTY)
     }
 
     pub(crate) fn quic(&self) -> anyhow::Result<SocketAddr> {
