@@ -37,7 +37,8 @@ struct Cli {
 enum Command {
     All(all::Arguments),
     Audit(audit::Arguments),
-    Command(command::Arguments),
+    #[command(name = "command")]
+    Order(command::Arguments),
     Configure(configure::Arguments),
     Release(release::Arguments),
     Crl(crl::Arguments),
@@ -53,7 +54,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::All(arguments) => all::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
-        Command::Command(arguments) => command::run(arguments),
+        Command::Order(arguments) => command::run(arguments),
         Command::Configure(arguments) => configure::run(&arguments),
         Command::Release(arguments) => release::run(arguments),
         Command::Crl(arguments) => crl::run(&arguments),

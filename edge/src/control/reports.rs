@@ -152,7 +152,7 @@ pub struct Feed {
 
 impl Feed {
     /// The next report that this feed has not given out.
-    pub fn next(&mut self) -> Option<ToCloud> {
+    pub fn next_report(&mut self) -> Option<ToCloud> {
         self.changed.mark_unchanged();
         let from = self.sent_to.map_or(0, |sent| sent + 1);
         let (receipt, report) = self
@@ -173,7 +173,7 @@ impl Feed {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn drain(feed: &mut Feed) -> Vec<(String, u64)> {
-        std::iter::from_fn(|| feed.next())
+        std::iter::from_fn(|| feed.next_report())
             .filter_map(|report| match report.message {
                 Some(to_cloud::Message::CommandResult(result)) => Some((result.id, result.receipt)),
                 _ => None,
@@ -244,9 +244,9 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let reports = Reports::open(temp.path()).unwrap();
         let mut feed = reports.feed();
-        assert!(feed.next().is_none());
+        assert!(feed.next_report().is_none());
         reports.push(result("a")).unwrap();
         Feed::filled(Some(&mut feed)).await;
-        assert!(feed.next().is_some());
+        assert!(feed.next_report().is_some());
     }
 }

@@ -192,7 +192,7 @@ impl<H: Hands> Service<H> {
         let Some(action) = action else {
             return self.end(
                 &id,
-                End::new(EndState::Refused, "this agent does not know the command: update it"),
+                &End::new(EndState::Refused, "this agent does not know the command: update it"),
                 None,
             );
         };
@@ -201,7 +201,7 @@ impl<H: Hands> Service<H> {
         if expires_ms > 0 && expires_ms <= now() {
             return self.end(
                 &id,
-                End::new(EndState::Expired, "it arrived after its time: order it again"),
+                &End::new(EndState::Expired, "it arrived after its time: order it again"),
                 None,
             );
         }
@@ -210,7 +210,7 @@ impl<H: Hands> Service<H> {
             let cause = format!(
                 "this vehicle does not allow '{name}': add it to control.allow in the gateway's own file"
             );
-            return self.end(&id, End::new(EndState::Refused, cause), None);
+            return self.end(&id, &End::new(EndState::Refused, cause), None);
         }
         match action {
             Action::LocateNow(_) => self.locate(id),
@@ -248,7 +248,7 @@ impl<H: Hands> Service<H> {
         let (from, to) = (period.from_ms, period.to_ms);
         if from >= to {
             let cause = "the period ends before it starts: give 'from' before 'to'";
-            return self.end(&id, End::new(EndState::Failed, cause), None);
+            return self.end(&id, &End::new(EndState::Failed, cause), None);
         }
         self.record(&id, Progress::Running)?;
         let hands = Arc::clone(&self.hands);
@@ -277,9 +277,9 @@ impl<H: Hands> Service<H> {
             Ok(reporting)
         });
         match reporting {
-            Err(cause) => self.end(id, End::new(EndState::Failed, cause), None),
+            Err(cause) => self.end(id, &End::new(EndState::Failed, cause), None),
             Ok(reporting) if reporting == self.startup.reporting => {
-                self.end(id, End::new(EndState::Done, "it is set so already"), None)
+                self.end(id, &End::new(EndState::Done, "it is set so already"), None)
             }
             Ok(reporting) => {
                 self.record(id, Progress::Restarting)?;
@@ -322,7 +322,7 @@ impl<H: Hands> Service<H> {
             log: self.startup.log.lines(),
         });
         let payload = Payload { media_type: "application/json", bytes };
-        self.end(id, End::new(EndState::Done, ""), Some(payload))
+        self.end(id, &End::new(EndState::Done, ""), Some(payload))
     }
 
     fn configuration(&mut self, offered: Configuration) -> Result<(), StateError> {
@@ -376,13 +376,13 @@ impl<H: Hands> Service<H> {
         let busy: Option<Order> = durable::read_json(&self.files.update());
         if busy.is_some() {
             let cause = "another update is being downloaded: try again when that is decided";
-            return self.end(&id, End::new(EndState::Failed, cause), None);
+            return self.end(&id, &End::new(EndState::Failed, cause), None);
         }
         match update::judge(&order, &self.situation()) {
             Err(refusal) => {
                 let state = if refusal == Refusal::OnTrial { EndState::Failed } else { EndState::Refused };
                 tracing::warn!("update refused: {refusal}");
-                self.end(&id, End::new(state, refusal.to_string()), None)
+                self.end(&id, &End::new(state, refusal.to_string()), None)
             }
             Ok(manifest) => {
                 durable::write_json(&self.files.update(), &order)?;
@@ -419,12 +419,12 @@ impl<H: Hands> Service<H> {
     }
 
     fn drop_update(&mut self, id: &str, cause: &str) -> Result<(), StateError> {
-        self.end(id, End::new(EndState::Failed, cause), None)
+        self.end(id, &End::new(EndState::Failed, cause), None)
     }
 
     fn job(&mut self, job: Job) -> Result<(), StateError> {
         match job {
-            Job::Ended { id, end, payload } => self.end(&id, end, payload),
+            Job::Ended { id, end, payload } => self.end(&id, &end, payload),
             Job::Downloaded { order, version } => self.install(&order, version),
         }
     }
@@ -474,7 +474,7 @@ impl<H: Hands> Service<H> {
     fn tell_of_update(&mut self) -> Result<(), StateError> {
         let Some(finished) = self.startup.slots.finished().cloned() else { return Ok(()) };
         let state = if finished.applied { EndState::Done } else { EndState::Failed };
-        self.end(&finished.command, End::new(state, finished.detail), None)?;
+        self.end(&finished.command, &End::new(state, finished.detail), None)?;
         self.startup.slots.told();
         Directory::new(&self.around.config.update.directory).write(&self.startup.slots)
     }
@@ -508,13 +508,13 @@ impl<H: Hands> Service<H> {
     }
 
     /// The command is over, and the cloud is told.
-    fn end(&mut self, id: &str, end: End, payload: Option<Payload>) -> Result<(), StateError> {
+    fn end(&mut self, id: &str, end: &End, payload: Option<Payload>) -> Result<(), StateError> {
         let order: Option<Order> = durable::read_json(&self.files.update());
         if order.is_some_and(|order| order.command == id) {
             durable::remove(&self.files.update())?;
         }
         self.record(id, Progress::Ended(end.clone()))?;
-        self.report(id, &end, payload)
+        self.report(id, end, payload)
     }
 
     fn report(&self, id: &str, end: &End, payload: Option<Payload>) -> Result<(), StateError> {

@@ -92,7 +92,7 @@ impl Agent {
     async fn told(&self, count: usize) -> Vec<ToCloud> {
         loop {
             let mut feed = self.port.feed();
-            let told: Vec<ToCloud> = std::iter::from_fn(|| feed.next()).collect();
+            let told: Vec<ToCloud> = std::iter::from_fn(|| feed.next_report()).collect();
             if told.len() >= count {
                 return told;
             }
@@ -257,7 +257,7 @@ async fn a_configuration_that_cannot_be_used_is_rejected_without_a_restart() {
                 .deliver(to_vehicle::Message::ReportAck(ReportAck { receipts: vec![receipt] }))
                 .unwrap();
         }
-        while agent.port.feed().next().is_some() {
+        while agent.port.feed().next_report().is_some() {
             tokio::task::yield_now().await;
         }
         agent.kill();

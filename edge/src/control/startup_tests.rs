@@ -37,7 +37,7 @@ impl Gateway {
 
 fn told(startup: &Startup) -> Vec<(u64, i32, String)> {
     let mut feed = startup.reports().feed();
-    std::iter::from_fn(|| feed.next())
+    std::iter::from_fn(|| feed.next_report())
         .filter_map(|report| match report.message {
             Some(to_cloud::Message::ConfigState(state)) => Some((state.version, state.outcome, state.detail)),
             _ => None,

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::buffer::Buffer;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::control::{Ending, Port, Service, Startup, Surroundings};
+use crate::control::{self, Ending, Port, Service, Startup};
 use crate::health::Board;
 use crate::identity::{self, Identity, Keeper};
 use crate::receiver::Counts;
@@ -116,7 +116,7 @@ async fn drive(
         let _ = buffer.opened().await;
         // Nobody orders anything of a gateway that is nobody yet.
         let identity = access.identity().await;
-        let around = Surroundings {
+        let around = control::Surroundings {
             vehicle: identity.vehicle.clone(),
             config: own,
             authorities: identity.authorities.clone(),

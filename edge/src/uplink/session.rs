@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
             if self.leave_at.is_some_and(|leave| leave <= now) {
                 return Ok(SessionEnd::Drained);
             }
-            let report = self.reports.as_mut().and_then(Feed::next);
+            let report = self.reports.as_mut().and_then(Feed::next_report);
             if let Some(declaration) = report.or_else(|| self.undeclared(&status)) {
                 if live.send(Outgoing::Control(declaration)).await.is_err() {
                     return Ok(self.broken(&status).await);

@@ -281,8 +281,7 @@ impl Table {
             tracing::warn!(%vehicle, id = result.id, "a result without a state that is known here: dropped");
             return Ok(());
         }
-        let media_type: String =
-            result.media_type.chars().filter(|c| c.is_ascii_graphic()).take(100).collect();
+        let media_type: String = result.media_type.chars().filter(char::is_ascii_graphic).take(100).collect();
         let detail: String = result.detail.chars().take(MAX_DETAIL_CHARS).collect();
         // What was final stays: a repeated "accepted" does not open it again.
         transaction.execute(
