@@ -59,6 +59,7 @@ bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "size of the gateway" ./cross/sizes.sh artifacts/bench/size.md
 	@$(step) "footprint of the gateway ($(MINUTES) minutes)" env AVL_EDGE_PROGRAM="$$(realpath "$$(./cross/build.sh x86_64-unknown-linux-gnu)")" \
 		$(TARGET)/release/avl-bench-footprint --minutes $(MINUTES) --out artifacts/bench/footprint.md
+	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) --out artifacts/bench/link.md
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there

@@ -2,8 +2,8 @@
 # setup.sh [build] [test]: installs what is missing, and nothing else.
 #
 #   build   a C compiler (the embedded stores and the crypto are C), cargo, Node for the page
-#   test    Chromium for the browser test, tools for the SD card test, gpsd for the receiver test, libfaketime for
-#           gateways whose clock is wrong, rustfmt and clippy
+#   test    Chromium for the browser test, tools for the SD card test, gpsd for the receiver test, iproute2 for the
+#           network tests, libfaketime for gateways whose clock is wrong, rustfmt and clippy
 #
 # Packages come from apt, as root or by sudo without a password; without either it says what to run. Node and tools
 # go to $AVL_CACHE (~/.cache/avl). Quiet when nothing is missing.
@@ -34,6 +34,8 @@ for want in "${@:-build}"; do
         for tool in sfdisk:fdisk mcopy:mtools debugfs:e2fsprogs mkfs.vfat:dosfstools xz:xz-utils; do
             [ -n "$(PATH=$PATH:/sbin:/usr/sbin command -v "${tool%:*}")" ] || packages+=("${tool#*:}")
         done
+        # Network namespaces, for a gateway whose address changes.
+        [ -n "$(PATH=$PATH:/sbin:/usr/sbin command -v ip)" ] || packages+=(iproute2)
         [ -x /usr/sbin/gpsd ] || [ -x /usr/local/sbin/gpsd ] || packages+=(gpsd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
         ;;

@@ -14,6 +14,10 @@ use tokio::time::Instant;
 
 /// Packets in flight one way for one vehicle; more are lost, as in any router.
 const QUEUE: usize = 1024;
+/// A rate's packets wait no longer than this, as in a router; more are lost.
+const LONGEST_QUEUE: Duration = Duration::from_secs(1);
+/// Of IPv4 and UDP.
+const HEADERS: u64 = 28;
 /// No UDP datagram is longer.
 const DATAGRAM: usize = 65_536;
 
@@ -33,8 +37,34 @@ struct State {
     cloud: SocketAddr,
     impairment: Impairment,
     rng: StdRng,
+    /// Of each way, for all vehicles together; 0 for no limit.
+    bits_per_second: u64,
+    /// When each way has carried what it took, up and down.
+    busy_until: [Instant; 2],
     /// Raised when every vehicle shall be seen from a new address.
     generation: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Up,
+    Down,
+}
+
+impl State {
+    /// When the last bit of the packet has gone out; `None` when too much waits before it.
+    fn carry(&mut self, way: Way, bytes: usize) -> Option<Instant> {
+        let now = Instant::now();
+        let bits = (bytes as u64 + HEADERS) * 8;
+        let Some(micros) = (bits * 1_000_000).checked_div(self.bits_per_second) else { return Some(now) };
+        let busy = &mut self.busy_until[way as usize];
+        let begin = (*busy).max(now);
+        if begin.duration_since(now) > LONGEST_QUEUE {
+            return None;
+        }
+        *busy = begin + Duration::from_micros(micros);
+        Some(*busy)
+    }
 }
 
 #[derive(Debug)]
@@ -52,13 +82,14 @@ impl Shared {
     }
 
     /// When the packet is due at the other side; `None` when it is lost.
-    fn admit(&self) -> Option<Instant> {
+    fn admit(&self, way: Way, bytes: usize) -> Option<Instant> {
         let mut state = self.state();
         let Impairment { cut, delay, loss } = state.impairment;
-        let lost = cut || (loss > 0.0 && state.rng.random_bool(loss.min(1.0)));
-        let counter = if lost { &self.dropped } else { &self.forwarded };
+        let vanishes = cut || (loss > 0.0 && state.rng.random_bool(loss.min(1.0)));
+        let carried = if vanishes { None } else { state.carry(way, bytes) };
+        let counter = if carried.is_none() { &self.dropped } else { &self.forwarded };
         counter.fetch_add(1, Ordering::Relaxed);
-        (!lost).then(|| Instant::now() + delay)
+        carried.map(|at| at + delay)
     }
 }
 
@@ -80,6 +111,8 @@ impl Relay {
             cloud,
             impairment: Impairment::default(),
             rng: StdRng::seed_from_u64(seed),
+            bits_per_second: 0,
+            busy_until: [Instant::now(); 2],
             generation: 0,
         };
         let shared = Arc::new(Shared {
@@ -100,6 +133,11 @@ impl Relay {
 
     pub fn set(&self, impairment: Impairment) {
         self.shared.state().impairment = impairment;
+    }
+
+    /// Bits a second each way, IP and UDP headers included; 0 for no limit.
+    pub fn set_rate(&self, bits_per_second: u64) {
+        self.shared.state().bits_per_second = bits_per_second;
     }
 
     /// From now on the cloud sees every vehicle from a new port, as after a NAT forgot its mapping.
@@ -146,7 +184,7 @@ async fn run(front: Arc<UdpSocket>, shared: Arc<Shared>) {
     loop {
         // An error here is an ICMP report about an earlier packet; the socket stays good.
         let Ok((length, vehicle)) = front.recv_from(&mut buffer).await else { continue };
-        let Some(due) = shared.admit() else { continue };
+        let Some(due) = shared.admit(Way::Up, length) else { continue };
         let way_up = vehicles.entry(vehicle).or_insert_with(|| {
             let (sender, packets) = mpsc::channel(QUEUE);
             tasks.spawn(serve(vehicle, packets, Arc::clone(&front), Arc::clone(&shared)));
@@ -196,7 +234,9 @@ async fn serve(vehicle: SocketAddr, mut up: mpsc::Receiver<Due>, front: Arc<UdpS
             },
             received = back.recv_from(&mut buffer) => {
                 // Whoever answers: loopback has no strangers. Errors are reports of a closed port.
-                if let (Ok((length, _)), Some(due)) = (received, shared.admit()) {
+                if let Ok((length, _)) = received
+                    && let Some(due) = shared.admit(Way::Down, length)
+                {
                     let _ = down_sender.try_send((due, buffer[..length].to_vec()));
                 }
             }
@@ -265,6 +305,18 @@ mod tests {
         relay.change_source_address();
         assert_ne!(ask(&client, "c").await.unwrap().0, before);
         assert_eq!(relay.rebinds(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_rate_lets_packets_wait_for_each_other() {
+        let relay = Relay::to(echo().await, 1).await.unwrap();
+        let client = client_of(&relay).await;
+        assert!(ask(&client, "bind the way back").await.is_some());
+        // 1,028 bytes with headers are 8,224 bits: about a tenth of a second each way.
+        relay.set_rate(82_240);
+        let asked = Instant::now();
+        assert!(ask(&client, &"x".repeat(1000)).await.is_some());
+        assert!(asked.elapsed() >= Duration::from_millis(200));
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@ use rustix::process::{Pid, Signal};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{ChildStdout, Command};
 
+use crate::link::Namespace;
+
 /// A program that does not end this long after SIGTERM is killed.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -91,12 +93,38 @@ impl Child {
         log: &Path,
         environment: &[(String, String)],
     ) -> anyhow::Result<Self> {
+        Self::spawn(Command::new(program(name)?), name, arguments, log, environment)
+    }
+
+    /// The same within a network namespace. The process is the program itself: `ip netns exec` becomes it.
+    ///
+    /// # Errors
+    /// See [`Child::start`].
+    pub fn start_within(
+        namespace: &Namespace,
+        name: &str,
+        arguments: &[&str],
+        log: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace.name()]).arg(program(name)?);
+        Self::spawn(command, name, arguments, log, environment)
+    }
+
+    fn spawn(
+        mut command: Command,
+        name: &str,
+        arguments: &[&str],
+        log: &Path,
+        environment: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let file = std::fs::File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("{} cannot be written", log.display()))?;
-        let mut child = Command::new(program(name)?)
+        let mut child = command
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

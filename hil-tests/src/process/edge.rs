@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::child::{Child, run};
 use super::cloud::Cloud;
+use crate::link::Namespace;
 use crate::oracle::api::Row;
 
 #[derive(Clone, Debug)]
@@ -191,12 +192,29 @@ impl Edge {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&mut self) -> anyhow::Result<()> {
+        self.launch(|arguments, log, environment| Child::start_in("avl-edge", arguments, log, environment))
+    }
+
+    /// Within a network namespace.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_in(&mut self, namespace: &Namespace) -> anyhow::Result<()> {
+        self.launch(|arguments, log, environment| {
+            Child::start_within(namespace, "avl-edge", arguments, log, environment)
+        })
+    }
+
+    fn launch(
+        &mut self,
+        start: impl FnOnce(&[&str], &Path, &[(String, String)]) -> anyhow::Result<Child>,
+    ) -> anyhow::Result<()> {
         let config = self.config.display().to_string();
         let mut arguments = vec!["run", "--config", config.as_str()];
         if self.once {
             arguments.push("--once");
         }
-        let mut child = Child::start_in("avl-edge", &arguments, &self.log, &self.environment)?;
+        let mut child = start(&arguments, &self.log, &self.environment)?;
         child.drain();
         self.child = Some(child);
         Ok(())

@@ -2,21 +2,23 @@
 
 use std::time::Duration;
 
+use hil_tests::drive::Drive;
 use hil_tests::link::{Impairment, Relay};
 use hil_tests::logs::{Log, URBAN};
-use hil_tests::process::{Source, eventually};
-use hil_tests::receiver::{Feed, Pace, VirtualReceiver};
+use hil_tests::oracle::truth;
+use hil_tests::process::{Cloud, Ports, Scene, Source, eventually};
+use hil_tests::receiver::{Feed, Pace, VirtualReceiver, ublox};
 
 use crate::stage::{FLEET, PATIENCE, Stage, VEHICLE, play};
 
-struct Drive {
+struct Ride {
     stage: Stage,
     relay: Relay,
     receiver: VirtualReceiver,
     edge: hil_tests::process::Edge,
 }
 
-impl Drive {
+impl Ride {
     async fn through_relay(name: &str, pace: Pace) -> anyhow::Result<Option<Self>> {
         let Some(path) = URBAN.path() else { return Ok(None) };
         let stage = Stage::set(name, &path).await?;
@@ -58,7 +60,7 @@ const CUT: Impairment = Impairment { cut: true, delay: Duration::ZERO, loss: 0.0
 #[test]
 fn a_cut_link_loses_nothing() {
     play(async {
-        let Some(drive) = Drive::through_relay("link-cut", Pace::Accelerated(70.0)).await? else {
+        let Some(drive) = Ride::through_relay("link-cut", Pace::Accelerated(70.0)).await? else {
             return Ok(());
         };
         drive.more_fixes_than(100).await?;
@@ -80,7 +82,7 @@ fn a_cut_link_loses_nothing() {
 #[test]
 fn an_address_change_loses_nothing() {
     play(async {
-        let Some(drive) = Drive::through_relay("link-address", Pace::Accelerated(150.0)).await? else {
+        let Some(drive) = Ride::through_relay("link-address", Pace::Accelerated(150.0)).await? else {
             return Ok(());
         };
         let mut fixes = 0;
@@ -97,10 +99,76 @@ fn an_address_change_loses_nothing() {
 #[test]
 fn a_slow_and_lossy_link_loses_nothing() {
     play(async {
-        let Some(drive) = Drive::through_relay("link-loss", Pace::Accelerated(150.0)).await? else {
+        let Some(drive) = Ride::through_relay("link-loss", Pace::Accelerated(150.0)).await? else {
             return Ok(());
         };
         drive.relay.set(Impairment { cut: false, delay: Duration::from_millis(150), loss: 0.1 });
+        drive.ends_well().await
+    });
+}
+
+/// 24 hours of driving wait on the gateway, a fix every 5 s, when the link comes back: where the vehicle is shows
+/// first, then everything arrives once.
+#[test]
+fn a_day_without_a_link_arrives_newest_first_and_whole() {
+    play(async {
+        const DAY_S: usize = 24 * 3600;
+        let scene = Scene::named("link-day")?;
+        let cloud =
+            Cloud::start(&scene.folder("cloud")?, &scene.log("avl-cloud.log"), Ports::default()).await?;
+        let readings = Drive::seeded(24, 1_770_000_000_000, 1).take(DAY_S).step_by(5);
+        let text: Vec<u8> = readings.flat_map(|reading| ublox::print(&reading)).collect();
+        let log = scene.folder("receiver")?.join("day.nmea");
+        std::fs::write(&log, &text)?;
+        let mut stage = Stage { scene, cloud, printed: truth::read(&text) };
+        let relay = Relay::to(stage.quic()?, 24).await?;
+        relay.set(CUT);
+        let quic = format!("localhost:{}", relay.address().port());
+        let mut edge = stage.gateway(&Source::Replay { path: log, speed: 0.0 }, &quic).await?;
+        edge.start()?;
+        let said = stage.scene.log("avl-edge.log");
+        eventually("the day on flash", PATIENCE, || async {
+            Ok(std::fs::read_to_string(&said)?.contains("source ended").then_some(()))
+        })
+        .await?;
+
+        relay.set_rate(128_000);
+        relay.set(Impairment { cut: false, delay: Duration::from_millis(50), loss: 0.02 });
+        let (api, vehicle) = (stage.cloud.api()?, format!("{FLEET}/{VEHICLE}"));
+        let newest = stage.printed.last().and_then(|fix| fix.time);
+        let there_by_then = eventually("the newest position", PATIENCE, || async {
+            let latest: serde_json::Value =
+                serde_json::from_str(&api.text(&format!("/api/v1/vehicles/{vehicle}/latest")).await?)?;
+            let time = latest["time"].as_str().map(chrono::DateTime::parse_from_rfc3339).transpose()?;
+            let is_newest = time.map(|time| time.timestamp_millis()) == newest;
+            Ok(if is_newest { Some(api.fixes(&vehicle).await?) } else { None })
+        })
+        .await?;
+        let all = stage.printed.len() as u64;
+        anyhow::ensure!(there_by_then < all / 2, "{there_by_then} of {all} fixes came before the newest");
+        stage.judge().await?;
+        edge.ended(PATIENCE).await
+    });
+}
+
+#[test]
+fn a_third_of_the_packets_lost_loses_no_fix() {
+    play(async {
+        let Some(drive) = Ride::through_relay("link-loss-30", Pace::Accelerated(150.0)).await? else {
+            return Ok(());
+        };
+        drive.relay.set(Impairment { cut: false, delay: Duration::from_millis(20), loss: 0.3 });
+        drive.ends_well().await
+    });
+}
+
+#[test]
+fn two_seconds_there_and_back_lose_nothing() {
+    play(async {
+        let Some(drive) = Ride::through_relay("link-rtt", Pace::Accelerated(150.0)).await? else {
+            return Ok(());
+        };
+        drive.relay.set(Impairment { cut: false, delay: Duration::from_secs(1), loss: 0.0 });
         drive.ends_well().await
     });
 }

@@ -14,6 +14,7 @@ mod identity;
 mod kills;
 mod link_faults;
 mod live_map;
+mod networks;
 mod power_cuts;
 mod receivers;
 mod sd_card;
