@@ -3,7 +3,8 @@
 #
 #   build   a C compiler (the embedded stores and the crypto are C), cargo, Node for the page
 #   test    Chromium for the browser test, tools for the SD card test, gpsd for the receiver test, iproute2 for the
-#           network tests, libfaketime for gateways whose clock is wrong, rustfmt and clippy
+#           network tests, libfaketime for gateways whose clock is wrong, tmux and systemd for the gateway's tools,
+#           rustfmt and clippy
 #
 # Packages come from apt, as root or by sudo without a password; without either it says what to run. Node and tools
 # go to $AVL_CACHE (~/.cache/avl). Quiet when nothing is missing.
@@ -38,6 +39,9 @@ for want in "${@:-build}"; do
         [ -n "$(PATH=$PATH:/sbin:/usr/sbin command -v ip)" ] || packages+=(iproute2)
         [ -x /usr/sbin/gpsd ] || [ -x /usr/local/sbin/gpsd ] || packages+=(gpsd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
+        # The monitor is driven on a real terminal; systemd judges the unit.
+        command -v tmux >/dev/null || packages+=(tmux)
+        command -v systemd-analyze >/dev/null || packages+=(systemd)
         ;;
     *) fail "unknown part '$want': build or test" ;;
     esac

@@ -195,6 +195,14 @@ impl Buffer {
         Ok(upload.flatten())
     }
 
+    /// Returns when everything that was asked before is done: the thread lives and the flash answers.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn probe(&self) -> Result<(), BufferError> {
+        self.call(|_| Ok(())).await
+    }
+
     async fn call<R: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Desk) -> Result<R, BufferError> + Send + 'static,

@@ -22,7 +22,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = config::load(&arguments.config)?;
-    let outbox = buffer::inspect(&config.state_dir)?;
+    let socket = config.health.socket(&config.state_dir);
+    let outbox = buffer::inspect(&config.state_dir).map_err(|error| {
+        // The agent holds the lock of its buffer for as long as it runs.
+        if std::os::unix::net::UnixStream::connect(&socket).is_ok() {
+            anyhow::anyhow!("the agent is running and has its buffer open: ask it with 'avl-edge status', or stop it first")
+        } else {
+            error.into()
+        }
+    })?;
     let status = outbox.status();
     let newest = outbox.newest_fix()?;
     let taken = buffer::taken_bytes(&buffer::directory(&config.state_dir)).unwrap_or(0);

@@ -7,10 +7,9 @@ use anyhow::Context;
 use avl_edge::config;
 use avl_edge::control::update::launch::Launcher;
 use avl_edge::control::update::{Directory, LAUNCHED, RESTART_STATUS};
+use avl_edge::health::log::{self, LogConfig, LogFormat};
 use clap::Args;
 use rustix::process::{Signal, set_parent_process_death_signal};
-
-use super::logging::{self, LogFormat};
 
 /// Start the agent in the version that is in use, and take a new version back that fails.
 ///
@@ -29,7 +28,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    logging::start(arguments.log_format);
+    log::start(&LogConfig { format: arguments.log_format, ..LogConfig::default() })?;
     let config = config::load(&arguments.config)?;
     let mut passed: Vec<OsString> = vec!["run".into(), "--config".into(), arguments.config.clone().into()];
     if arguments.log_format == LogFormat::Json {

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use avl_edge::config;
 use avl_edge::control::update::RESTART_STATUS;
 use avl_edge::control::{self, Ending};
+use avl_edge::health::log::{self, LogConfig, LogFormat};
 use clap::Args;
-
-use super::logging::{self, LogFormat};
 
 /// Read the receiver, buffer every fix, and forward it: the agent itself.
 ///
@@ -23,18 +23,22 @@ pub(super) struct Arguments {
     /// End when the replay is over and everything is acknowledged.
     #[arg(long)]
     once: bool,
-    /// How log lines look on standard error.
-    #[arg(long, value_enum, default_value_t)]
-    log_format: LogFormat,
+    /// How log lines look on standard error, whatever log.format says.
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let log = logging::start(arguments.log_format);
+    // The gateway's own file decides how it logs; what is wrong with the file is said below.
+    let mut logging =
+        config::load(&arguments.config).map_or_else(|_| LogConfig::default(), |config| config.log);
+    logging.format = arguments.log_format.unwrap_or(logging.format);
+    let log = log::start(&logging)?;
     super::launch::follow_launcher();
-    let (config, startup) = control::prepare(&arguments.config, log)?;
+    let (config, startup) = control::prepare(&arguments.config, log.ring.clone())?;
     // One thread for the agent, one for the flash: a gateway has better uses for its cores and memory.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(avl_edge::run::run(config, arguments.once, startup));
+    let outcome = runtime.block_on(avl_edge::run::run(config, arguments.once, startup, log));
     // A lookup or a serial port that hangs in a helper thread must not keep the process.
     runtime.shutdown_background();
     match outcome? {

@@ -23,6 +23,19 @@ impl ConfigError {
         }
     }
 
+    /// With the line of the key, where it stands in the file.
+    pub(super) fn located(self, file: &Path, text: &str) -> Self {
+        match self {
+            Self::Key { origin, key, cause, cure } if origin == file.display().to_string() => {
+                let path = key.strip_prefix("key '").and_then(|rest| rest.strip_suffix('\''));
+                let line = path.and_then(|path| super::effective::line_of(text, path));
+                let origin = line.map_or(origin.clone(), |line| format!("{origin}:{line}"));
+                Self::Key { origin, key, cause, cure }
+            }
+            other => other,
+        }
+    }
+
     /// The first problem that figment found.
     pub(super) fn from_figment(file: &Path, error: &figment::Error) -> Self {
         let from_environment =

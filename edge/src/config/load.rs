@@ -15,6 +15,9 @@ use crate::uplink::interfaces;
 /// Environment variables with this prefix override keys: `AVL_EDGE__UPLINK__LATENCY=60s`.
 pub const ENV_PREFIX: &str = "AVL_EDGE__";
 
+/// Where the package puts the configuration.
+pub const DEFAULT_FILE: &str = "/etc/avl-edge.toml";
+
 /// Some hours of fixes at 1 Hz; less than this is a typing error.
 const MIN_BUFFER: ByteSize = ByteSize(64 << 10);
 
@@ -37,8 +40,8 @@ pub fn load_with(file: &Path, layers: &[&str]) -> Result<Config, ConfigError> {
         .fold(own, |under, layer| under.merge(Toml::string(layer)))
         .merge(Env::prefixed(ENV_PREFIX).split("__"))
         .extract()
-        .map_err(|error| ConfigError::from_figment(file, &error))?;
-    check(file, &config)?;
+        .map_err(|error| ConfigError::from_figment(file, &error).located(file, &text))?;
+    check(file, &config).map_err(|error| error.located(file, &text))?;
     Ok(config)
 }
 
@@ -68,6 +71,13 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         && let Err(error) = crate::https::Target::parse(url)
     {
         return Err(ConfigError::value(file, "identity.renew_url", &error, "correct it and start again"));
+    }
+    if let Err((key, cause, cure)) = config.health.validate() {
+        return Err(ConfigError::value(file, key, &cause, cure));
+    }
+    if let Err(cause) = config.log.validate() {
+        let cure = "write info, debug, or a filter such as \"info,avl_edge::uplink=debug\"";
+        return Err(ConfigError::value(file, "log.level", &cause, cure));
     }
     if config.buffer.max_bytes < MIN_BUFFER {
         let cause =
@@ -126,6 +136,7 @@ mod tests {
         assert_eq!(shown.clock, least.clock);
         assert_eq!(shown.identity, least.identity);
         assert_eq!(shown.state_dir, least.state_dir);
+        assert_eq!((&shown.health, &shown.log), (&least.health, &least.log));
         let quic = shown.uplink.quic.clone();
         assert_eq!(shown.uplink, UplinkConfig { quic, ..least.uplink });
     }
@@ -157,6 +168,10 @@ mod tests {
             ),
             ("[source\n".to_owned(), &["syntax", "line"]),
         ];
+        let located = read(&format!("{serial}[buffer]\nmax_bytes = 10\n{link}")).unwrap_err();
+        assert!(located.contains("gateway.toml:5: key 'buffer.max_bytes'"), "{located}");
+        let located = read(&format!("{serial}buad = 9600\n{link}")).unwrap_err();
+        assert!(located.contains("gateway.toml:4: key 'source.buad'"), "{located}");
         for (text, expected) in cases {
             let error = read(&text).unwrap_err();
             for word in expected.iter().chain(&["gateway.toml"]) {

@@ -3,12 +3,15 @@
 //! One TOML file; each key can be overridden by an environment variable `AVL_EDGE__SECTION__KEY`. Unknown keys are
 //! refused, because a misspelt one would silently keep its default. `avl-edge.example.toml` explains every key.
 
+pub mod effective;
 mod error;
 mod load;
+pub mod reference;
+pub mod sense;
 mod units;
 
 pub use error::ConfigError;
-pub use load::{ENV_PREFIX, load, load_with};
+pub use load::{DEFAULT_FILE, ENV_PREFIX, load, load_with};
 pub use units::ByteSize;
 
 use std::path::PathBuf;
@@ -18,6 +21,8 @@ use serde::Deserialize;
 pub use crate::buffer::BufferConfig;
 use crate::clock::ClockConfig;
 use crate::control::{ControlConfig, UpdateConfig};
+use crate::health::HealthConfig;
+use crate::health::log::LogConfig;
 use crate::identity::IdentityConfig;
 use crate::source::SourceConfig;
 pub use crate::uplink::{QuicConfig, UplinkConfig};
@@ -40,6 +45,10 @@ pub struct Config {
     pub control: ControlConfig,
     #[serde(default)]
     pub update: UpdateConfig,
+    #[serde(default)]
+    pub health: HealthConfig,
+    #[serde(default)]
+    pub log: LogConfig,
 }
 
 fn default_state_dir() -> PathBuf {

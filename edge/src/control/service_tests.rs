@@ -10,8 +10,9 @@ use avl_shared::sequence::Epoch;
 
 use super::*;
 use crate::buffer::{self, Attic, Buffer, BufferThread};
-use crate::control::{LogTail, Port, prepare};
+use crate::control::{Port, prepare};
 use crate::fix_json::FixRow;
+use crate::health::log::LogRing;
 
 /// Says what the test told it to.
 struct TestHands(Mutex<Vec<Option<u64>>>);
@@ -56,7 +57,7 @@ impl Gateway {
 
     /// Ages of fixes in the order in which they are given out.
     fn start(&self, ages: &[Option<u64>]) -> Agent {
-        let (config, startup) = prepare(&self.file(), LogTail::default()).unwrap();
+        let (config, startup) = prepare(&self.file(), LogRing::default()).unwrap();
         let outbox = buffer::open(&config.state_dir, 1 << 20, Epoch(7)).unwrap().outbox;
         let (buffer, thread) = Buffer::start(outbox, Attic::new(&config.state_dir)).unwrap();
         let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());

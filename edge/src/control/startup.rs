@@ -7,8 +7,9 @@ use avl_shared::link::{ConfigState, to_cloud};
 use super::configuration::{RemoteConfig, Settled, Start};
 use super::reporting::Reporting;
 use super::update::{Directory, LAUNCHED, Slots};
-use super::{Files, LogTail, Reports, StateError, durable, overlay};
+use super::{Files, Reports, StateError, durable, overlay};
 use crate::config::{self, Config, ConfigError};
+use crate::health::log::LogRing;
 
 /// What control begins with.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Startup {
     pub(super) slots: Slots,
     /// The version that the launcher started; `None` without a launcher.
     pub(super) launched: Option<String>,
-    pub(super) log: LogTail,
+    pub(super) log: LogRing,
 }
 
 impl Startup {
@@ -41,7 +42,7 @@ impl Startup {
 ///
 /// # Errors
 /// When the file itself cannot be used, or the state cannot be written.
-pub fn prepare(file: &Path, log: LogTail) -> anyhow::Result<(Config, Startup)> {
+pub fn prepare(file: &Path, log: LogRing) -> anyhow::Result<(Config, Startup)> {
     let own = config::load(file)?;
     let files = Files::new(&own.state_dir);
     crate::identity::create_private(&own.state_dir)?;

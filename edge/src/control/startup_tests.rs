@@ -20,7 +20,7 @@ impl Gateway {
     }
 
     fn start(&self) -> (Config, Startup) {
-        prepare(&self.temp.path().join("gateway.toml"), LogTail::default()).unwrap()
+        prepare(&self.temp.path().join("gateway.toml"), LogRing::default()).unwrap()
     }
 
     fn set(&self, change: impl FnOnce(&mut RemoteConfig)) {

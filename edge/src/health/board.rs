@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::sync::watch;
 
 use crate::clock::ClockView;
@@ -11,7 +11,7 @@ use crate::source::ReceiverView;
 use crate::uplink::LinkView;
 
 /// Clones share the same views.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Board {
     pub receiver: View<ReceiverView>,
     pub link: View<LinkView>,
@@ -45,6 +45,13 @@ impl<T: Clone + Serialize> View<T> {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<T> {
         self.0.subscribe()
+    }
+}
+
+/// What the part said last.
+impl<T: Serialize> Serialize for View<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.borrow().serialize(serializer)
     }
 }
 

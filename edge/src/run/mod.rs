@@ -21,11 +21,12 @@ use tokio::time::timeout;
 use crate::buffer::Buffer;
 use crate::clock::{self, Clock};
 use crate::config::Config;
-use crate::control::{self, Ending, Port, Service, Startup};
-use crate::health::Board;
+use crate::control::{self, Ending, Port, Startup};
+use crate::health::log::Log;
+use crate::health::{Board, Parts, Report, Service};
 use crate::identity::{self, Identity, Keeper};
 use crate::receiver::Counts;
-use crate::source::{self, Kind, ReplayCursor};
+use crate::source::{self, Kind, Observed, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
 use crate::uplink::{self, Agent, Desk, Ports, Traffic, UplinkSettings};
@@ -40,7 +41,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// When it cannot start, or can no longer keep its promises.
-pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result<Option<Ending>> {
+pub async fn run(config: Config, once: bool, startup: Startup, log: Log) -> anyhow::Result<Option<Ending>> {
     // Before anything that takes time: whoever stops an agent that is still starting is heard.
     let signals = Signals::listen()?;
     if once {
@@ -59,13 +60,19 @@ pub async fn run(config: Config, once: bool, startup: Startup) -> anyhow::Result
         epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
         version = env!("CARGO_PKG_VERSION"), "agent started"
     );
-    let outcome = drive(config, once, signals, &buffer, resume, startup, &Board::default()).await;
+    let board = Board::default();
+    let report = Report::new(board.clone(), buffer.status(), log, config.state_dir.clone());
+    let fixes = mpsc::channel(1);
+    let health = Service::start(&config.health, &report, Parts::new(buffer.clone(), fixes.0.downgrade()));
+    let outcome = drive(config, once, signals, &buffer, resume, startup, &board, fixes).await;
+    health.end().await;
     drop(buffer);
     // Closing the store takes its time and nothing else is left to do.
     thread.join();
     outcome
 }
 
+#[allow(clippy::too_many_arguments)] // each is a part of the agent, made before and ended after
 async fn drive(
     config: Config,
     once: bool,
@@ -74,6 +81,7 @@ async fn drive(
     resume: Option<ReplayCursor>,
     startup: Startup,
     board: &Board,
+    (fixes, printed): (mpsc::Sender<Observed>, mpsc::Receiver<Observed>),
 ) -> anyhow::Result<Option<Ending>> {
     let boot = Boot::read();
     let clock = Clock::new(&config.clock, clock::Kernel);
@@ -102,7 +110,6 @@ async fn drive(
         },
         reconnect_max: config.uplink.reconnect_max,
     };
-    let (fixes, printed) = mpsc::channel(1);
     let (timed, tapped) = mpsc::channel(QUEUED_FIXES);
     // What is replayed tells nothing about now.
     let timing = clock::tap(&clock, config.source.kind != Kind::Replay, printed, timed);
@@ -123,7 +130,7 @@ async fn drive(
             status,
             board: board.clone(),
         };
-        Service::new(around, hands, startup, inbox).run().await
+        control::Service::new(around, hands, startup, inbox).run().await
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (finish, finishing) = watch::channel(false);

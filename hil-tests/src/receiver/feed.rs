@@ -40,6 +40,13 @@ impl Feed {
         Self::Log { text, instants, next: 0 }
     }
 
+    /// Bytes that are no sentences, printed at once; none for a receiver that is silent.
+    #[must_use]
+    pub fn noise(bytes: Vec<u8>) -> Self {
+        let instants = if bytes.is_empty() { Vec::new() } else { vec![(0..bytes.len(), None)] };
+        Self::Log { text: bytes.into(), instants, next: 0 }
+    }
+
     #[must_use]
     pub fn drive(drive: Drive, instants: Option<usize>) -> Self {
         Self::Drive { drive: Box::new(drive), left: instants }

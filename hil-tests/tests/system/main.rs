@@ -11,6 +11,7 @@ mod flash;
 mod fleet;
 mod front_door;
 mod identity;
+mod installers;
 mod kills;
 mod link_faults;
 mod live_map;
