@@ -62,7 +62,7 @@ fn a_gateway_whose_clock_says_1970_and_then_jumps_uploads_everything_by_the_rece
     play(async {
         let Some(library) = faketime() else { return Ok(()) };
         let scratch = tempfile::tempdir()?;
-        let log = drive_of_today(scratch.path(), 16)?;
+        let log = drive_of_today(scratch.path(), 18)?;
         let mut stage = Stage::set("clock-1970", &log).await?;
         let receiver = VirtualReceiver::plug_in(Feed::log(Log::read(&log)?), Pace::Real, None)?;
         receiver.halt().await;
@@ -81,10 +81,13 @@ fn a_gateway_whose_clock_says_1970_and_then_jumps_uploads_everything_by_the_rece
         anyhow::ensure!(!edge.said()?.contains("time known"), "a time was made up");
         receiver.go().await;
         says(&edge, "time known from the receiver").await?;
-        let before = more_fixes_than(&stage, 0).await?;
+        let mut arrived = more_fixes_than(&stage, 0).await?;
         for offset in ["+3600s\n", "-3600s\n"] {
             std::fs::write(&clock, offset)?;
-            more_fixes_than(&stage, before).await?;
+            // A new connection is judged by a time that has not jumped.
+            stage.cloud.kill().await?;
+            stage.cloud.resume().await?;
+            arrived = more_fixes_than(&stage, arrived).await?;
         }
         tokio::time::timeout(PATIENCE, receiver.finished()).await?;
         anyhow::ensure!(receiver.overruns() == 0, "the machine is too slow for a receiver in real time");
