@@ -2,14 +2,17 @@
 //! they hold and declare is delivered on a connection of its own, under their epoch, and then they go.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use avl_shared::sequence::Epoch;
 
 use super::attic::Attic;
 use super::open::open_once;
-use super::outbox::{Bounds, BufferError};
+use super::outbox::{Bounds, BufferError, Outbox};
 use super::service::{Buffer, BufferThread};
+use super::sled_table::SledTable;
+use super::table::TableError;
 
 const PREFIX: &str = "buffer.old-";
 
@@ -32,6 +35,27 @@ pub fn waiting(state_dir: &Path) -> Vec<PathBuf> {
         .collect();
     found.sort();
     found
+}
+
+/// Gives a buffer a new epoch, and puts what belongs to the old one beside it ([`Outbox::renew`]).
+///
+/// # Errors
+/// When the disk refuses.
+pub(super) fn renew(outbox: &mut Outbox, state_dir: &Path, fresh: Epoch) -> Result<(), BufferError> {
+    let target = path(state_dir, outbox.status().epoch);
+    let unfinished = target.with_extension("new");
+    let io = |result: io::Result<()>| result.map_err(|error| BufferError::Table(TableError::Io(error)));
+    let _ = fs::remove_dir_all(&unfinished);
+    io(fs::create_dir_all(&unfinished))?;
+    let mut table = SledTable::open(&unfinished)?;
+    let worth_keeping = outbox.renew(fresh, &mut table)?;
+    drop(table);
+    if worth_keeping {
+        let _ = fs::remove_dir_all(&target);
+        io(fs::rename(&unfinished, &target))
+    } else {
+        io(fs::remove_dir_all(&unfinished))
+    }
 }
 
 /// One of them, opened.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use avl_shared::fix::Fix;
 use avl_shared::link::LossReason;
-use avl_shared::sequence::{RangeSet, SequenceRange};
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use chrono::Utc;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::attic::Attic;
 use super::config::BufferConfig;
+use super::epochs;
 use super::gauge::Gauge;
 use super::keeper::{Keeper, Opener};
 use super::open::{self, OpenError};
@@ -156,6 +157,20 @@ impl Buffer {
     /// When the thread has ended.
     pub async fn forget(&self, durable: RangeSet) -> Result<(), BufferError> {
         self.call(move |desk| desk.on_flash(|outbox, _| outbox.forget(&durable))).await.map(drop)
+    }
+
+    /// The cloud has numbers that this buffer has not given out: from now on a new epoch. Returns whether there is one;
+    /// not without a state directory of its own, and not while the flash is away.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn renew(&self) -> Result<bool, BufferError> {
+        let Some(state_dir) = self.state_dir.clone() else { return Ok(false) };
+        let fresh = Epoch(rand::random());
+        let done = self
+            .call(move |desk| desk.on_flash(|outbox, _| epochs::renew(outbox, &state_dir, fresh)))
+            .await?;
+        Ok(done.is_some())
     }
 
     /// Without effect while the flash is away: what is not given up is sent, and refused, once more.

@@ -97,7 +97,9 @@ pub async fn run<T: Transport>(
                 show(LinkState::Connected, None);
                 view.update(|view| view.connections += 1);
                 desk.show_use();
-                forget_durable(&link, buffer).await?;
+                if forget_durable(&link, buffer).await? {
+                    continue;
+                }
                 if let Some(control) = &ports.control {
                     control.welcomed();
                 }
@@ -168,12 +170,13 @@ pub(super) fn hello(status: &Status, agent: Agent) -> Hello {
     }
 }
 
-pub(super) async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), BufferError> {
+/// Returns whether the buffer has a new epoch now: then this connection is of no more use.
+pub(super) async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<bool, BufferError> {
     let durable = match ranges_from_message(&link.welcome.durable) {
         Ok(durable) => durable,
         Err(error) => {
             tracing::warn!(%error, "what the cloud calls durable is ignored");
-            return Ok(());
+            return Ok(false);
         }
     };
     let next = buffer.status().borrow().next_sequence;
@@ -181,10 +184,15 @@ pub(super) async fn forget_durable(link: &Link, buffer: &Buffer) -> Result<(), B
         tracing::error!(
             next,
             %durable,
-            "the cloud has numbers that this buffer has not given out yet: was it restored from a copy? Move it away, so that a new one starts"
+            "the cloud has numbers that this buffer has not given out yet: it was restored from a copy, and starts a new epoch"
         );
+        // Before anything is forgotten: some of these numbers may mean other fixes here.
+        if buffer.renew().await? {
+            return Ok(true);
+        }
     }
-    buffer.forget(durable).await
+    buffer.forget(durable).await?;
+    Ok(false)
 }
 
 /// A vehicle with nothing to say lets the connection lapse. New fixes end the wait, or what is still unacknowledged

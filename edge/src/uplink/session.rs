@@ -19,6 +19,9 @@ use super::{Desk, Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
 use crate::control::{Feed, Port};
 
+/// A range costs up to 22 bytes.
+const MAX_DECLARED_RANGES: usize = 2_000;
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SessionEnd {
@@ -241,6 +244,8 @@ impl<'a> Session<'a> {
                 .ranges()
                 .iter()
                 .flat_map(|range| self.declared.missing_within(*range).ranges().to_vec())
+                // A message has 64 KiB; the others go in the next one.
+                .take(MAX_DECLARED_RANGES)
                 .collect();
             (!fresh.is_empty()).then_some((*reason, fresh))
         })?;

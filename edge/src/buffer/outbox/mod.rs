@@ -3,6 +3,7 @@
 //! `forget` lets go of what the cloud has, `upload` composes what it has not, `room` decides what a full buffer gives up.
 
 mod forget;
+mod renew;
 mod room;
 mod upload;
 
@@ -92,6 +93,8 @@ pub struct Outbox {
     bounds: Bounds,
     /// Blocks below this key were thinned, or cannot be.
     thin_from: u64,
+    /// Numbers from here on were given by this process.
+    opened_next: u64,
 }
 
 impl Outbox {
@@ -114,7 +117,8 @@ impl Outbox {
         if newest.is_some_and(|first| first >= state.next) {
             return Err(BufferError::State);
         }
-        Ok(Self { table, state, newest, bounds, thin_from: 0 })
+        let opened_next = state.next;
+        Ok(Self { table, state, newest, bounds, thin_from: 0, opened_next })
     }
 
     #[must_use]

@@ -474,3 +474,31 @@ proptest! {
         prop_assert!(clock == 0 || numbers_of.contains_key(&(clock - 1)) || outbox.status().held.is_empty());
     }
 }
+
+#[test]
+fn a_renewed_buffer_renames_only_what_it_has_recorded_itself() {
+    let (memory, old) = (Memory::default(), Memory::default());
+    let mut outbox = open(&memory, u64::MAX);
+    append(&mut outbox, 10);
+    append(&mut outbox, 10);
+    outbox.forget(&set(&[(0, 4)])).unwrap();
+    // Here the image was made, and put back.
+    let mut outbox = open(&memory, u64::MAX);
+    append(&mut outbox, 3);
+    append(&mut outbox, 4);
+    let cursor = outbox.cursor().to_vec();
+    let fresh = Epoch(99);
+    assert!(outbox.renew(fresh, &mut old.clone()).unwrap());
+    let status = outbox.status();
+    assert_eq!((status.epoch, status.next_sequence, status.held.clone()), (fresh, 7, set(&[(0, 6)])));
+    assert_eq!(status.bytes, memory.blocks().values().map(|block| block.len() as u64).sum::<u64>());
+    assert_eq!(outbox.cursor(), cursor);
+    let reopened = Outbox::open(Box::new(memory.clone()), Bounds::bytes(u64::MAX), EPOCH).unwrap();
+    assert_eq!(reopened.status(), status);
+    assert_eq!(reopened.newest_fix().unwrap(), Some((6, fix(26))));
+    let all = upload(&mut outbox, 0).unwrap();
+    assert_eq!((all.epoch, all.fixes), (fresh, fixes(20, 7)));
+    let mut before = open(&old, u64::MAX);
+    assert_eq!(before.status().held, set(&[(5, 19)]));
+    assert_eq!(everything(&mut before), (0..20).map(|n| (n, fix(n))).collect());
+}
