@@ -18,6 +18,7 @@ pub mod logs;
 pub mod oracle;
 pub mod process;
 pub mod receiver;
+pub mod wear;
 
 /// The folder of the workspace's `Cargo.toml`.
 #[must_use]

@@ -56,12 +56,39 @@ async fn main() -> anyhow::Result<()> {
     machine(&mut report)?;
     speeds(&options.criterion, &mut report)?;
     sizes(&mut report).await?;
+    wear(&mut report)?;
     pages(&options.measured, &mut report)?;
     if let Some(folder) = options.out.parent() {
         std::fs::create_dir_all(folder)?;
     }
     std::fs::write(&options.out, &report).with_context(|| options.out.display().to_string())?;
     println!("{report}\nwritten to {}", options.out.display());
+    Ok(())
+}
+
+/// A week of recording in blocks of a minute, and a day in blocks of the default durability.
+fn wear(report: &mut String) -> anyhow::Result<()> {
+    const DAY_S: u64 = 86_400;
+    writeln!(report, "\n## Flash written by the buffer, one fix a second\n")?;
+    writeln!(
+        report,
+        "| recorded | blocks of | payload, bytes | written, bytes | ratio | pages to storage, bytes | store at half time | store at most |"
+    )?;
+    writeln!(report, "|---|---|---|---|---|---|---|---|")?;
+    for (days, block_s) in [(7, 60), (1, 5)] {
+        let state = tempfile::tempdir()?;
+        let worn = hil_tests::wear::record(state.path(), days * DAY_S, block_s)?;
+        writeln!(
+            report,
+            "| {days} days | {block_s} s | {} | {} | {:.1} | {} | {} | {} |",
+            worn.payload_bytes,
+            worn.handed_bytes,
+            worn.amplification(),
+            worn.storage_bytes,
+            worn.half_time_bytes,
+            worn.largest_bytes
+        )?;
+    }
     Ok(())
 }
 
