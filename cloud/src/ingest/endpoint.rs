@@ -126,6 +126,8 @@ fn transport(settings: &IngestSettings) -> Result<TransportConfig, EndpointError
     transport
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(None)
+        // Probes for a larger packet cost a vehicle kilobytes on each connection, and what we send is small.
+        .mtu_discovery_config(None)
         .max_concurrent_bidi_streams(VarInt::from_u32(CONTROL_STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(LANES as u32))
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))

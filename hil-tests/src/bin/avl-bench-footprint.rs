@@ -21,7 +21,7 @@ use hil_tests::receiver::{Feed, Pace, VirtualReceiver, ublox};
 const DELIVERED: Tuning = Tuning {
     durability: Duration::from_secs(5),
     latency: Duration::from_secs(25),
-    ack_interval: Duration::from_secs(180),
+    ack_interval: Duration::from_secs(600),
     ack_timeout: Duration::from_secs(60),
     reconnect_max: Duration::from_secs(60),
 };

@@ -60,7 +60,7 @@ fn delivered(latency_s: u64) -> Tuning {
     Tuning {
         durability: Duration::from_secs(5),
         latency: Duration::from_secs(latency_s),
-        ack_interval: Duration::from_secs(180),
+        ack_interval: Duration::from_secs(600),
         ack_timeout: Duration::from_secs(60),
         reconnect_max: Duration::from_secs(60),
     }

@@ -83,11 +83,28 @@ impl Namespace {
         ip(&["-n", &self.name, "link", "set", "lo", "up"])?;
         ip(&["-n", &self.name, "address", "add", &format!("{}.2/24", veth.net), "dev", &veth.inside])?;
         ip(&["-n", &self.name, "link", "set", &veth.inside, "up"])?;
+        // A cellular link knows no ARP: its requests and answers are not to be counted.
+        let outside = std::fs::read_to_string(format!("/sys/class/net/{}/address", veth.host))?;
+        let cloud = format!("{}.1", veth.net);
+        let fixed = ["lladdr", outside.trim(), "nud", "permanent", "dev", &veth.inside];
+        ip(&[&["-n", self.name.as_str(), "neighbour", "replace", cloud.as_str()][..], &fixed[..]].concat())?;
+        self.fix_vehicles_address(&veth, 2)?;
         self.veths.push(veth);
         if index > 0 {
             self.route_to_cloud(index)?;
         }
         Ok(())
+    }
+
+    fn fix_vehicles_address(&self, veth: &Veth, last: u8) -> anyhow::Result<()> {
+        let shown = Command::new("ip")
+            .args(["-n", self.name.as_str(), "-o", "link", "show", veth.inside.as_str()])
+            .output()?;
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let mut words = shown.split_whitespace().skip_while(|word| *word != "link/ether");
+        let inside = words.nth(1).context("the interface shows no address")?;
+        let vehicle = format!("{}.{last}", veth.net);
+        ip(&["neighbour", "replace", &vehicle, "lladdr", inside, "nud", "permanent", "dev", &veth.host])
     }
 
     fn route_to_cloud(&self, index: usize) -> anyhow::Result<()> {
