@@ -178,21 +178,6 @@ pub fn enrolment_client_at(ca: Fingerprint, time: Arc<dyn TrustedTime>) -> Resul
     Ok(without_certificate(dated_client(pinned, time)?.0))
 }
 
-/// HTTPS to the same listener from a gateway that is enrolled: it knows whom to trust. What it fetches there is not
-/// secret and is verified by its signature, so it does not say who it is.
-///
-/// # Errors
-/// When a certificate is unusable.
-pub fn release_client(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig, TlsError> {
-    let mut config = ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots(authorities)?)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    config.resumption = Resumption::disabled();
-    Ok(config)
-}
-
 fn forbid_resumption(config: &mut ServerConfig) {
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -30,6 +30,7 @@ use super::startup::{Startup, tell, with_layers};
 use super::update::{self, Directory, Evidence, Expectation, Order, Refusal, Situation, Trial};
 use super::{Files, StateError, diagnostics, durable};
 use crate::buffer::Status;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::health::Board;
 
@@ -59,6 +60,7 @@ pub struct Surroundings {
     pub authorities: Vec<CertificateDer<'static>>,
     pub status: watch::Receiver<Status>,
     pub board: Board,
+    pub clock: Clock,
 }
 
 pub struct Service<H> {
@@ -198,7 +200,7 @@ impl<H: Hands> Service<H> {
         };
         let permission = permission(&action);
         tracing::info!(id, command = permission.name(), "command received");
-        if expires_ms > 0 && expires_ms <= now() {
+        if expires_ms > 0 && expires_ms <= self.now() {
             return self.end(
                 &id,
                 &End::new(EndState::Expired, "it arrived after its time: order it again"),
@@ -296,7 +298,7 @@ impl<H: Hands> Service<H> {
     }
 
     fn end_reporting(&mut self) -> Result<(), StateError> {
-        if self.startup.reporting.is_over(now()) {
+        if self.startup.reporting.is_over(self.now()) {
             tracing::info!("the reporting that a command set is over");
             self.replace_reporting(Reporting::default())?;
         }
@@ -315,6 +317,8 @@ impl<H: Hands> Service<H> {
             board: json!({
                 "receiver": self.around.board.receiver.read(),
                 "link": self.around.board.link.read(),
+                "clock": self.around.board.clock.read(),
+                "identity": self.around.board.identity.read(),
             }),
             buffer: &status,
             ledger: &self.ledger,
@@ -479,6 +483,11 @@ impl<H: Hands> Service<H> {
         Directory::new(&self.around.config.update.directory).write(&self.startup.slots)
     }
 
+    /// Trusted UTC; while that is not known, what the system believes.
+    fn now(&self) -> UtcMillis {
+        self.around.clock.now().unwrap_or_else(|| self.around.clock.system())
+    }
+
     fn running(&self) -> Version {
         let launched = self.startup.launched.as_deref().and_then(|version| version.parse().ok());
         launched.or_else(|| env!("CARGO_PKG_VERSION").parse().ok()).unwrap_or_default()
@@ -493,13 +502,13 @@ impl<H: Hands> Service<H> {
             running: self.running(),
             target: update::TARGET,
             max_bytes: config.max_bytes,
-            now: now(),
+            now: self.now(),
             on_trial: self.startup.slots.trial().is_some(),
         }
     }
 
     fn release_source(&self, port: u16) -> Result<update::Source, String> {
-        update::Source::of(&self.around.config, port, &self.around.authorities)
+        update::Source::of(&self.around.config, port, &self.around.authorities, self.around.clock.clone())
     }
 
     fn record(&mut self, id: &str, progress: Progress) -> Result<(), StateError> {
@@ -554,10 +563,6 @@ fn log(outcome: Result<(), StateError>) {
     if let Err(error) = outcome {
         tracing::error!("remote control: {error}");
     }
-}
-
-fn now() -> UtcMillis {
-    chrono::Utc::now().timestamp_millis()
 }
 
 const fn permission(action: &Action) -> Permission {

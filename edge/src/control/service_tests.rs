@@ -67,6 +67,7 @@ impl Gateway {
             authorities: Vec::new(),
             status: buffer.status(),
             board: Board::default(),
+            clock: Clock::at_once(),
         };
         let hands = TestHands(Mutex::new(ages.iter().rev().copied().collect()));
         let running = tokio::spawn(Service::new(around, hands, startup, inbox).run());

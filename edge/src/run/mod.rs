@@ -117,7 +117,7 @@ async fn drive(
     let (hands, tap, pace) = hands::tap(tapped, to_recorder, buffer.status(), config.uplink.latency);
     let transport = transport.watched(&config.uplink, pace.clone(), traffic);
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
-    let (own, status) = (config.clone(), buffer.status());
+    let (own, status, dated_orders) = (config.clone(), buffer.status(), clock.clone());
     let controlling = async {
         // What a trial has to show, and what a bundle tells, is in the buffer.
         let _ = buffer.opened().await;
@@ -129,6 +129,7 @@ async fn drive(
             authorities: identity.authorities.clone(),
             status,
             board: board.clone(),
+            clock: dated_orders,
         };
         control::Service::new(around, hands, startup, inbox).run().await
     };

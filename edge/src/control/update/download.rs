@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::clock::Clock;
 use crate::config::Config;
 
 /// For the connection, for the answer to begin, and for each piece of it: some round trips of a bad cellular link.
@@ -45,8 +46,13 @@ impl Source {
     ///
     /// # Errors
     /// What cannot be used, and the cure.
-    pub fn of(config: &Config, port: u16, authorities: &[CertificateDer<'static>]) -> Result<Self, String> {
-        let tls = tls::release_client(authorities).map_err(|error| error.to_string())?;
+    pub fn of(
+        config: &Config,
+        port: u16,
+        authorities: &[CertificateDer<'static>],
+        clock: Clock,
+    ) -> Result<Self, String> {
+        let (tls, _) = tls::https_client(authorities, Arc::new(clock)).map_err(|error| error.to_string())?;
         let tls = Arc::new(tls);
         if let Some(url) = &config.update.url {
             let bad = || {
@@ -212,3 +218,7 @@ async fn verify(file: &Path, manifest: &Manifest) -> Result<(), DownloadError> {
     fs::remove_file(file).map_err(DownloadError::Disk)?;
     Err(DownloadError::OtherFile(sha256))
 }
+
+#[cfg(test)]
+#[path = "download_tests.rs"]
+mod tests;

@@ -157,3 +157,7 @@ fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     u8::try_from(code).unwrap_or(1)
 }
+
+#[cfg(test)]
+#[path = "launch_tests.rs"]
+mod tests;
