@@ -59,10 +59,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let invitation = Invitation { url, token }.to_string();
     if arguments.qr {
         let code = QrCode::with_error_correction_level(&invitation, EcLevel::L)?;
-        // Light on dark, as terminals mostly are: modules that are light must shine.
+        // For light text on a dark terminal: what is printed shines, so it must be the light modules.
         println!(
             "{}",
-            code.render::<Dense1x2>().dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build()
+            code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build()
         );
     }
     if arguments.text {
