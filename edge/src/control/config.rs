@@ -98,7 +98,7 @@ impl Default for UpdateConfig {
             directory: PathBuf::from("/opt/avl-edge"),
             // A start, a cold receiver and a bad minute of the network.
             confirm_within: Duration::from_secs(15 * 60),
-            // The agent has some 6 MiB.
+            // Several times what the agent has.
             max_bytes: ByteSize(32 << 20),
             url: None,
         }

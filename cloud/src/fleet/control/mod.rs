@@ -175,6 +175,12 @@ impl Control {
         Delivery::new(self.clone(), vehicle.clone(), config_version, notify)
     }
 
+    /// For a transport without connections: what is due now, and where answers go. Not told of new orders.
+    #[must_use]
+    pub fn visit(&self, vehicle: &VehicleKey, config_version: u64) -> Delivery {
+        Delivery::new(self.clone(), vehicle.clone(), config_version, Arc::new(Notify::new()))
+    }
+
     /// Looks for orders of other processes, and ends those whose time is over, until `stop` becomes true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut look = interval(LOOK);
