@@ -76,6 +76,8 @@ pub(super) struct Open {
     reports: [Option<Report>; KINDS],
     /// How many sentences of each kind.
     counts: [u8; KINDS],
+    /// Of the GSA among them.
+    dilution: Dilution,
     seen: Vec<(Kind, Talker)>,
     position_implausible: bool,
     time_implausible: bool,
@@ -92,6 +94,9 @@ pub(super) struct Assembler {
     open: Option<Open>,
     /// A VTG and a GSA that wait for a sentence with time: it says whether they came before their epoch, or repeat.
     held: [Option<(Report, u64)>; 2],
+    /// What the GSA that is pushed next says beside its report, and what the one that waits said.
+    dilution: Dilution,
+    held_dilution: Dilution,
     /// A date for another instant than the open epoch's. Given out behind that epoch, so that a replay which is taken
     /// up there sees the same; or with it, when more of its sentences follow.
     pending_date: Option<(TimeOfDay, Date)>,
@@ -156,6 +161,11 @@ impl Assembler {
         self.release_date(output);
     }
 
+    /// Takes what a GSA says of the solution, just before its report is pushed.
+    pub(super) fn expect_with(&mut self, dilution: Dilution) {
+        self.dilution = dilution;
+    }
+
     /// Adds a GSV that ends `end` bytes into the stream: it says nothing of the fix, but its epoch reaches up to it.
     pub(super) fn extend(&mut self, end: u64) {
         if !self.is_ahead()
@@ -188,6 +198,9 @@ impl Assembler {
         if self.held == [None, None] && self.open.as_ref().is_some_and(|open| !repeats(open)) {
             self.add(report, end);
         } else {
+            if report.kind == Kind::Gsa {
+                self.held_dilution = self.dilution;
+            }
             self.held[usize::from(report.kind == Kind::Gsa)] = Some((report, end));
         }
     }
@@ -195,12 +208,12 @@ impl Assembler {
     fn add(&mut self, report: Report, end: u64) {
         if let Some(open) = &mut self.open {
             for (held, held_end) in self.held.iter_mut().filter_map(Option::take) {
-                open.add(held, held_end);
+                open.add(held, held_end, self.held_dilution);
             }
             open.date_beside = self.pending_date.take().or(open.date_beside);
             let usual = self.cycle.as_ref().is_none_or(|cycle| cycle.expects(report.kind));
             self.late += u64::from(open.delivered && !usual);
-            open.add(report, end);
+            open.add(report, end, self.dilution);
         }
     }
 
@@ -265,7 +278,7 @@ impl Open {
         }
     }
 
-    fn add(&mut self, report: Report, end: u64) {
+    fn add(&mut self, report: Report, end: u64, dilution: Dilution) {
         self.end = end;
         self.time = self.time.or(report.time.value());
         self.position_implausible |= report.position.is_implausible();
@@ -277,7 +290,12 @@ impl Open {
         self.counts[kind] = self.counts[kind].saturating_add(1);
         match &mut self.reports[kind] {
             Some(known) if worth(&report) <= worth(known) => {}
-            slot => *slot = Some(report),
+            slot => {
+                *slot = Some(report);
+                if report.kind == Kind::Gsa {
+                    self.dilution = dilution;
+                }
+            }
         }
     }
 
@@ -345,8 +363,7 @@ impl Open {
         };
         let date = [Kind::Rmc, Kind::Zda].iter().find_map(|kind| self.report(*kind)?.date.value());
         let principal = self.reports.iter().flatten().any(|report| report.kind.is_principal());
-        let dilution = self.report(Kind::Gsa).map(|gsa| gsa.dilution).unwrap_or_default();
-        let Self { time, date_beside, end, .. } = *self;
+        let Self { time, date_beside, end, dilution, .. } = *self;
         Epoch { time, date, fix, dilution, principal, date_beside, end, may_go_on: false, over: false }
     }
 }

@@ -209,7 +209,10 @@ impl Receiver {
             let end = *offset + end as u64;
             let (report, active) = match sentence::read(body) {
                 Reading::Report(report) => (report, None),
-                Reading::Active(report, active) => (report, Some(active)),
+                Reading::Active(report, dilution, active) => {
+                    assembler.expect_with(dilution);
+                    (report, Some(active))
+                }
                 Reading::InView(in_view) => {
                     assembler.extend(end);
                     return sky.in_view(&in_view, assembler.is_ahead());

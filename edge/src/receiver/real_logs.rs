@@ -243,7 +243,7 @@ fn the_nmea_crate_reads_the_same_values() {
         let Some(log) = read(name) else { return };
         for body in bodies(&log) {
             let text = format!("${body}*{:02X}", checksum(&body));
-            let (Reading::Report(ours) | Reading::Active(ours, _), Ok(theirs)) =
+            let (Reading::Report(ours) | Reading::Active(ours, ..), Ok(theirs)) =
                 (super::sentence::read(&body), nmea::parse_str(&text))
             else {
                 continue;

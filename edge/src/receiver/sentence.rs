@@ -56,8 +56,6 @@ pub(super) struct Report {
     pub course: Option<Decimal>,
     pub hdop: Option<Decimal>,
     pub satellites: Option<u8>,
-    /// GSA only.
-    pub dilution: Dilution,
 }
 
 /// What GSA alone prints of the solution.
@@ -73,7 +71,7 @@ pub(super) struct Dilution {
 pub(super) enum Reading {
     Report(Report),
     /// GSA: what it says of the solution, and the satellites used.
-    Active(Report, Active),
+    Active(Report, Dilution, Active),
     /// GSV.
     InView(InView),
     /// A text, or a proprietary sentence, that tells how the antenna is.
@@ -111,7 +109,6 @@ pub(super) fn read(body: &str) -> Reading {
         course: None,
         hdop: None,
         satellites: None,
-        dilution: Dilution::default(),
     };
     match kind {
         Kind::Rmc => rmc(&fields, &mut report),
@@ -121,8 +118,8 @@ pub(super) fn read(body: &str) -> Reading {
         Kind::Vtg => vtg(&fields, &mut report),
         Kind::Zda => zda(&fields, &mut report),
         Kind::Gsa => {
-            gsa(&fields, &mut report);
-            return Reading::Active(report, sky::active(talker, &fields[..count]));
+            report.hdop = dilution(fields[16]);
+            return Reading::Active(report, gsa(&fields), sky::active(talker, &fields[..count]));
         }
         Kind::Gsv => {
             return sky::in_view(talker, &fields[..count]).map_or(Reading::Malformed, Reading::InView);
@@ -246,13 +243,8 @@ fn vtg(fields: &[&str; MAX_FIELDS], report: &mut Report) {
 }
 
 /// `A or M, mode, 12 satellites, PDOP, HDOP, VDOP [, system]`
-fn gsa(fields: &[&str; MAX_FIELDS], report: &mut Report) {
-    report.hdop = dilution(fields[16]);
-    report.dilution = Dilution {
-        mode: FixMode::from_digit(fields[2]),
-        pdop: dilution(fields[15]),
-        vdop: dilution(fields[17]),
-    };
+fn gsa(fields: &[&str; MAX_FIELDS]) -> Dilution {
+    Dilution { mode: FixMode::from_digit(fields[2]), pdop: dilution(fields[15]), vdop: dilution(fields[17]) }
 }
 
 /// `time, day, month, year, …`
@@ -295,7 +287,7 @@ mod tests {
 
     fn report(body: &str) -> Report {
         match read(body) {
-            Reading::Report(report) | Reading::Active(report, _) => report,
+            Reading::Report(report) | Reading::Active(report, ..) => report,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -414,13 +406,17 @@ mod tests {
 
     #[test]
     fn gsa_gives_mode_and_the_other_dilutions() {
-        let got = report("GNGSA,A,3,17,02,,,,,,,,,,,1.48,0.76,1.27,1").dilution;
+        let dilution = |body| match read(body) {
+            Reading::Active(_, dilution, _) => dilution,
+            other => panic!("{other:?}"),
+        };
+        let got = dilution("GNGSA,A,3,17,02,,,,,,,,,,,1.48,0.76,1.27,1");
         assert_eq!(got.mode, Some(FixMode::ThreeD));
         assert_eq!(
             (got.pdop.unwrap().to_string(), got.vdop.unwrap().to_string()),
             ("1.48".into(), "1.27".into())
         );
-        let none = report("GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99").dilution;
+        let none = dilution("GNGSA,A,1,,,,,,,,,,,,,99.99,99.99,99.99");
         assert_eq!(none, Dilution { mode: Some(FixMode::None), pdop: None, vdop: None });
     }
 

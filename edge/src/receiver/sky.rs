@@ -18,8 +18,8 @@ const PER_SENTENCE: usize = 4;
 const MAX_PER_GROUP: usize = 36;
 /// In one GSA sentence.
 const ACTIVE: usize = 12;
-/// Satellites used at once, at most; receivers with more than 60 channels for tracking use fewer in a solution.
-const MAX_USED: usize = 64;
+/// GSA sentences in an epoch, at most: two for each of six constellations.
+const MAX_ACTIVE: usize = 12;
 /// A group that was not printed for so many epochs is no longer shown. Receivers that print GSV more rarely than
 /// fixes do it at least once a second at 20 Hz, or every fifth second at 1 Hz.
 const SHOWN_EPOCHS: u32 = 60;
@@ -73,7 +73,10 @@ pub(super) struct InView {
 /// What one GSA sentence prints of satellites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Active {
-    satellites: [Option<Satellite>; ACTIVE],
+    talker: Talker,
+    system: Option<u8>,
+    /// As printed; 0 for none. Which satellites they are is found out when somebody looks.
+    numbers: [u16; ACTIVE],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,11 +134,20 @@ fn whole(text: &str) -> Option<i64> {
 /// `…, 12 satellites, PDOP, HDOP, VDOP [, system]`
 pub(super) fn active(talker: Talker, fields: &[&str]) -> Active {
     let system = fields.get(18).and_then(|text| u8::from_str_radix(text, 16).ok());
-    let mut satellites = [None; ACTIVE];
-    for (slot, printed) in satellites.iter_mut().zip(fields.iter().skip(3)) {
-        *slot = printed.parse().ok().and_then(|number| satellite(talker, system, number));
+    let mut numbers = [0; ACTIVE];
+    // Some receivers leave the fields of idle channels empty, in between too.
+    for (slot, printed) in numbers.iter_mut().zip(fields.iter().skip(3)) {
+        if !printed.is_empty() {
+            *slot = printed.parse().unwrap_or(0);
+        }
     }
-    Active { satellites }
+    Active { talker, system, numbers }
+}
+
+impl Active {
+    fn satellites(&self) -> impl Iterator<Item = Satellite> {
+        self.numbers.iter().filter_map(|number| satellite(self.talker, self.system, *number))
+    }
 }
 
 /// Which satellite is meant by a printed number.
@@ -227,13 +239,16 @@ impl Tally {
 
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // levels are below 256 dB-Hz
     fn signals(&self) -> Option<Signals> {
+        if !self.any {
+            return None;
+        }
         let in_view = self.in_view.iter().fold(0_u8, |sum, (_, count)| sum.saturating_add(*count));
         let count = f64::from(self.tracked.max(1));
         let mean = f64::from(self.sum) / count;
         let spread = (f64::from(self.squares) / count - mean * mean).max(0.0).sqrt();
         let strongest: u16 = self.strongest.iter().map(|level| u16::from(*level) * 10).sum();
         let enough = usize::from(self.tracked) >= STRONGEST;
-        self.any.then(|| Signals {
+        Some(Signals {
             tracked: self.tracked,
             in_view,
             strongest_tenths: if enough { strongest / STRONGEST as u16 } else { 0 },
@@ -262,9 +277,9 @@ pub(super) struct Sky {
     /// Of the current epoch, and of the next, whose first sentences can come before its time is known.
     tallies: [Tally; 2],
     epoch: u32,
-    used: Vec<Satellite>,
+    used: Vec<Active>,
     used_in: u32,
-    shown_used: Vec<Satellite>,
+    shown_used: Vec<Active>,
 }
 
 impl Sky {
@@ -313,16 +328,12 @@ impl Sky {
     pub(super) fn active(&mut self, printed: &Active, ahead: bool) {
         let label = self.epoch.wrapping_add(u32::from(ahead));
         if self.used_in != label {
-            self.show_used();
+            self.used.clear();
             self.used_in = label;
         }
-        let room = MAX_USED - self.used.len();
-        self.used.extend(printed.satellites.iter().flatten().take(room));
-    }
-
-    fn show_used(&mut self) {
-        std::mem::swap(&mut self.used, &mut self.shown_used);
-        self.used.clear();
+        if self.used.len() < MAX_ACTIVE {
+            self.used.push(*printed);
+        }
     }
 
     /// Which epoch is collected, to tell whether one has ended.
@@ -346,7 +357,8 @@ impl Sky {
     /// The epoch is over: how its satellites were heard, if it printed them.
     pub(super) fn turn(&mut self) -> Option<Signals> {
         if self.used_in == self.epoch && !self.used.is_empty() {
-            self.show_used();
+            std::mem::swap(&mut self.used, &mut self.shown_used);
+            self.used.clear();
         }
         let [over, next] = self.tallies;
         self.tallies = [next, Tally::default()];
@@ -361,12 +373,13 @@ impl Sky {
     #[cfg(test)]
     pub(super) fn footprint(&self) -> usize {
         let heard = |group: &Group| (group.pending.capacity() + group.shown.capacity()) * size_of::<Heard>();
-        let used = (self.used.capacity() + self.shown_used.capacity()) * size_of::<Satellite>();
+        let used = (self.used.capacity() + self.shown_used.capacity()) * size_of::<Active>();
         self.groups.iter().map(heard).sum::<usize>() + self.groups.capacity() * size_of::<Group>() + used
     }
 
     /// One row a satellite, by constellation and number.
     pub(super) fn rows(&self) -> Vec<SatelliteView> {
+        let used: Vec<Satellite> = self.shown_used.iter().flat_map(Active::satellites).collect();
         let mut rows: Vec<SatelliteView> = Vec::new();
         for heard in self.groups.iter().flat_map(|group| &group.shown) {
             let Satellite { constellation, number } = heard.satellite;
@@ -383,7 +396,7 @@ impl Sky {
                     elevation_deg: heard.elevation_deg,
                     azimuth_deg: heard.azimuth_deg,
                     cn0_dbhz: heard.cn0_dbhz,
-                    used: self.shown_used.contains(&heard.satellite),
+                    used: used.contains(&heard.satellite),
                 });
             }
         }
