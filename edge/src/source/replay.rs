@@ -17,8 +17,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::cursor::FileHead;
 use super::{Observed, ReceiverView, ReplayCursor, SourceConfig, SourceError, SourceState};
+use crate::fix_json::FixRow;
 use crate::health::View;
 use crate::receiver::{Counts, Observation, Receiver};
+use crate::run::uptime_ms;
 
 const CHUNK_BYTES: usize = 16 * 1024;
 const CHUNKS_AHEAD: usize = 2;
@@ -68,6 +70,11 @@ pub(super) async fn run(
                 }
             }
             let cursor = head.map(|head| ReplayCursor { head, resume });
+            let row = FixRow::from(&fix);
+            view.update(|view| {
+                (view.last_fix, view.last_fix_uptime_ms, view.extras) = (Some(row), uptime_ms(), extras);
+                view.counts = receiver.counts();
+            });
             if fixes.send(Observed { fix, extras, cursor }).await.is_err() {
                 return Ok(receiver.counts());
             }

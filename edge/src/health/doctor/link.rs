@@ -124,16 +124,17 @@ pub(super) fn journal(welcome: &Welcome) -> Outcome {
 pub(super) fn acknowledged(seen: &Seen) -> Outcome {
     match seen.link.last_ack_ms.map(|last| seen.age_ms(last)) {
         Some(age) if age <= ACK_OVERDUE_MS || seen.buffer.waiting == 0 => Outcome::good(format!(
-            "the last one came {} ago; {} wait",
+            "the last one came {} ago; waiting: {}",
             duration_ms(age),
             fixes(seen.buffer.waiting)
         )),
         Some(age) => Outcome::warning(
-            format!("the last one came {} ago, and {} wait", duration_ms(age), fixes(seen.buffer.waiting)),
+            format!("the last one came {} ago; waiting: {}", duration_ms(age), fixes(seen.buffer.waiting)),
             "if the link is up, look at the cloud: its journal may be full; else see the link's check",
         ),
         None if seen.link.state == "connected" => {
-            let held = format!("connected, nothing acknowledged yet; {} wait", fixes(seen.buffer.waiting));
+            let held =
+                format!("connected, nothing acknowledged yet; waiting: {}", fixes(seen.buffer.waiting));
             if seen.agent.uptime_s * 1000 > ACK_OVERDUE_MS && seen.buffer.waiting > 0 {
                 Outcome::warning(held, "look at the cloud's log: its journal may be full")
             } else {
@@ -149,20 +150,20 @@ fn explain(trouble: &str) -> (String, String) {
     let (cause, own_cure) = split_cure(trouble);
     let words = trouble.to_ascii_lowercase();
     let has = |needles: &[&str]| needles.iter().any(|needle| words.contains(needle));
-    let cure = if has(&["not valid for name", "notvalidforname"]) {
-        "start the cloud with --name of the host in uplink.quic.address, or set uplink.quic.server_name to a name that its certificate has"
-    } else if has(&["unknownissuer", "unknown issuer"]) {
-        "this is another cloud than the one that enrolled this gateway: correct uplink.quic.address, or enrol here with 'avl-edge enrol --force'"
-    } else if has(&["notvalidyet", "not valid yet"]) {
-        "this gateway's clock is behind: set it, or wait for GNSS time"
-    } else if has(&[
+    // Whose certificate is meant decides, before what is wrong with it.
+    let cure = if has(&[
         "refused this vehicle",
         "certificate unknown",
         "certificate_unknown",
-        "bad certificate",
         "decrypt_error",
     ]) {
         "the cloud does not accept this vehicle's certificate (foreign, revoked or expired): enrol again with 'avl-edge enrol --force'"
+    } else if has(&["not valid for name", "notvalidforname"]) {
+        "start the cloud with --name of the host in uplink.quic.address, or set uplink.quic.server_name to a name that its certificate has"
+    } else if has(&["unknownissuer", "unknown issuer", "badsignature", "is enrolled with"]) {
+        "this is another cloud than the one that enrolled this gateway: correct uplink.quic.address, or enrol here with 'avl-edge enrol --force'"
+    } else if has(&["notvalidyet", "not valid yet"]) {
+        "this gateway's clock is behind: set it, or wait for GNSS time"
     } else if has(&["expired"]) {
         "if the date of this gateway is right, the cloud's certificate has expired: renew it there; else set the clock"
     } else if has(&["no answer", "timed out"]) {
@@ -187,6 +188,8 @@ mod tests {
             ),
             ("x is not the cloud: invalid peer certificate: certificate not valid for name \"a\"", "--name"),
             ("x is not the cloud: invalid peer certificate: UnknownIssuer", "another cloud"),
+            ("x is not the cloud this vehicle is enrolled with: BadSignature", "another cloud"),
+            ("the cloud refused this vehicle's certificate: UnknownIssuer", "does not accept"),
             (
                 "x is not the cloud: invalid peer certificate: certificate expired: verification time 1",
                 "renew it there",

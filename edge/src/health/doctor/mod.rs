@@ -172,7 +172,9 @@ async fn running(
     examination.note(
         "buffer",
         match troubled {
-            None => Outcome::good(format!("{} wait for the cloud", super::words::fixes(seen.buffer.waiting))),
+            None => {
+                Outcome::good(format!("waiting for the cloud: {}", super::words::fixes(seen.buffer.waiting)))
+            }
             Some(trouble) if seen.buffer.flash.store.cause.is_some() => {
                 Outcome::failed(trouble.cause, trouble.cure)
             }

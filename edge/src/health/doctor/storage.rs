@@ -85,7 +85,7 @@ pub(super) fn buffer(config: &Config) -> (Outcome, Option<buffer::Status>) {
         Ok(outbox) => {
             let status = outbox.status();
             let fact = format!(
-                "{} wait for the cloud, {} on flash",
+                "waiting for the cloud: {}, {} on flash",
                 fixes(status.held.count()),
                 bytes(status.bytes)
             );
