@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub identity: Option<String>,
     /// The device or log exists.
     pub source_exists: bool,
+    /// The network interfaces, where they can be listed.
+    pub interfaces: Option<Vec<String>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,15 @@ pub fn warnings(config: &Config, machine: &Surroundings) -> Vec<Warning> {
             "use its name in /dev/serial/by-id",
         ));
     }
+    for interface in &config.uplink.interfaces {
+        if machine.interfaces.as_ref().is_some_and(|known| !known.contains(&interface.name)) {
+            found.push(warning(
+                "uplink.interfaces",
+                format!("there is no interface {} now", interface.name),
+                "'ip link' lists them; the link goes by it as soon as it is there",
+            ));
+        }
+    }
     if let Some(address) = config.health.metrics.filter(is_public) {
         found.push(warning(
             "health.metrics",
@@ -133,8 +144,14 @@ impl Surroundings {
             buffer_bytes: std::fs::metadata(buffer).map_or(0, |file| file.len()),
             identity: identity::Identity::load(&config.state_dir).err().map(|error| error.to_string()),
             source_exists: source_exists(config),
+            interfaces: interfaces(),
         }
     }
+}
+
+fn interfaces() -> Option<Vec<String>> {
+    let listed = std::fs::read_dir("/sys/class/net").ok()?;
+    Some(listed.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
 }
 
 fn source_exists(config: &Config) -> bool {
@@ -167,7 +184,13 @@ mod tests {
     }
 
     fn fitting() -> Surroundings {
-        Surroundings { free_bytes: Some(8 << 30), buffer_bytes: 0, identity: None, source_exists: true }
+        Surroundings {
+            free_bytes: Some(8 << 30),
+            buffer_bytes: 0,
+            identity: None,
+            source_exists: true,
+            interfaces: None,
+        }
     }
 
     fn keys(config: &Config, machine: &Surroundings) -> Vec<&'static str> {
@@ -209,6 +232,14 @@ mod tests {
         let mut volatile = config("[health]\nmetrics = '0.0.0.0:9187'\n");
         volatile.source.path = Some("/dev/ttyUSB0".into());
         assert_eq!(keys(&volatile, &fitting()), ["source.path", "health.metrics"]);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_is_named() {
+        let config = config("[[uplink.interfaces]]\nname = 'wwan7'\n");
+        let machine = |name: &str| Surroundings { interfaces: Some(vec![name.to_owned()]), ..fitting() };
+        assert_eq!(keys(&config, &machine("eth0")), ["uplink.interfaces"]);
+        assert!(keys(&config, &machine("wwan7")).is_empty());
     }
 
     #[test]
