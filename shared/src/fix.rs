@@ -39,6 +39,15 @@ pub struct Fix {
     pub inputs: Option<u16>,
     /// Milliseconds since the gateway booted, kept only while GNSS time is missing or in doubt.
     pub uptime: Option<u64>,
+    /// Vertical dilution of precision.
+    pub vdop: Option<Decimal>,
+    /// Position (3D) dilution of precision.
+    pub pdop: Option<Decimal>,
+    /// Satellites in view, used or not.
+    pub in_view: Option<u8>,
+    pub mode: Option<FixMode>,
+    /// Metres driven in all, where the gateway has an odometer. Never decreases from fix to fix.
+    pub odometer: Option<u64>,
 }
 
 impl Fix {
@@ -119,6 +128,42 @@ impl Quality {
             Self::DeadReckoning => "dead_reckoning",
             Self::Manual => "manual",
             Self::Simulation => "simulation",
+        }
+    }
+}
+
+/// How many dimensions the solution has: field 2 of GSA (NMEA 0183 v4.11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FixMode {
+    None = 1,
+    TwoD = 2,
+    ThreeD = 3,
+}
+
+impl FixMode {
+    #[must_use]
+    pub const fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::None,
+            2 => Self::TwoD,
+            3 => Self::ThreeD,
+            _ => return None,
+        })
+    }
+
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The name used in JSON, CSV and on screens.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::TwoD => "2d",
+            Self::ThreeD => "3d",
         }
     }
 }

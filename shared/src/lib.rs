@@ -9,6 +9,7 @@ pub mod enrolment;
 pub mod fix;
 pub mod identity;
 pub mod link;
+pub mod odometry;
 pub mod release;
 pub mod renewal;
 pub mod sequence;

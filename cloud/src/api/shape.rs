@@ -54,6 +54,27 @@ pub(crate) struct PositionRow {
     /// spoofing, week_rollover, implausible.
     #[schema(example = "ok")]
     pub(crate) verdict: String,
+    /// Whether the ignition was on; `null` when the gateway has no inputs wired, or did not know.
+    #[schema(example = true)]
+    pub(crate) ignition: Option<bool>,
+    /// Digital inputs, bit by bit: bit 0 is the ignition, bits 1 and up the gateway's `sensors.inputs` in their order.
+    #[schema(example = 5)]
+    pub(crate) inputs: Option<u16>,
+    /// Metres driven in all, where the gateway has an odometer.
+    #[schema(example = 184_230_117)]
+    pub(crate) odometer_m: Option<u64>,
+    /// Vertical dilution of precision; `null` unless the gateway sends it.
+    #[schema(example = 1.15)]
+    pub(crate) vdop: Option<f64>,
+    /// Position (3D) dilution of precision; `null` unless the gateway sends it.
+    #[schema(example = 1.4)]
+    pub(crate) pdop: Option<f64>,
+    /// Satellites in view, used or not; `null` unless the gateway sends it.
+    #[schema(example = 21)]
+    pub(crate) satellites_in_view: Option<u8>,
+    /// `none`, `2d` or `3d`; `null` unless the gateway sends it.
+    #[schema(example = "3d")]
+    pub(crate) fix_mode: Option<&'static str>,
     /// When the cloud received the fix: RFC 3339, UTC, milliseconds.
     #[schema(format = DateTime, example = "2026-11-22T08:30:04.611Z")]
     pub(crate) received_at: String,
@@ -75,6 +96,13 @@ impl From<&Position> for PositionRow {
             satellites: fix.satellites,
             quality: fix.quality.name(),
             verdict: fix.verdict.label(),
+            ignition: fix.inputs.map(|inputs| inputs & 1 == 1),
+            inputs: fix.inputs,
+            odometer_m: fix.odometer,
+            vdop: fix.vdop.map(avl_shared::fix::Decimal::to_f64),
+            pdop: fix.pdop.map(avl_shared::fix::Decimal::to_f64),
+            satellites_in_view: fix.in_view,
+            fix_mode: fix.mode.map(avl_shared::fix::FixMode::name),
             received_at: written(position.received_at),
         }
     }
@@ -155,7 +183,7 @@ impl LiveVehicle {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use avl_shared::fix::{Decimal, Fix, Quality, Verdict};
+    use avl_shared::fix::{Decimal, Fix, FixMode, Quality, Verdict};
     use avl_shared::sequence::Epoch;
 
     #[test]
@@ -174,8 +202,13 @@ mod tests {
                 satellites: Some(14),
                 quality: Quality::Gps,
                 verdict: Verdict::TELEPORT,
-                inputs: None,
+                inputs: Some(5),
                 uptime: None,
+                vdop: Some(Decimal::new(115, 2)),
+                pdop: None,
+                in_view: Some(21),
+                mode: Some(FixMode::ThreeD),
+                odometer: Some(184_230_117),
             },
             received_at: 1_795_336_204_611,
         };
@@ -183,7 +216,8 @@ mod tests {
         let expected = concat!(
             r#"{"epoch":"0000005f","sequence":7,"time":"2026-11-22T08:30:00.040Z","lat":37.426393667,"#,
             r#""lon":-122.080583,"alt_m":31.6,"speed_mps":6.4306,"course_deg":null,"hdop":0.8,"satellites":14,"#,
-            r#""quality":"gps","verdict":"teleport","received_at":"2026-11-22T08:30:04.611Z"}"#
+            r#""quality":"gps","verdict":"teleport","ignition":true,"inputs":5,"odometer_m":184230117,"vdop":1.15,"#,
+            r#""pdop":null,"satellites_in_view":21,"fix_mode":"3d","received_at":"2026-11-22T08:30:04.611Z"}"#
         );
         assert_eq!(json, expected);
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use avl_shared::fix::{Decimal, Fix, Quality, UtcMillis, Verdict};
+use avl_shared::fix::{Decimal, Fix, FixMode, Quality, UtcMillis, Verdict};
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
@@ -89,6 +89,11 @@ pub(crate) async fn a_fix_comes_back_as_it_went_in(store: &impl Store) {
         verdict: Verdict::all(),
         inputs: Some(u16::MAX),
         uptime: Some(u64::MAX),
+        vdop: Some(Decimal::new(115, 2)),
+        pdop: Some(Decimal::new(-1, 9)),
+        in_view: Some(255),
+        mode: Some(FixMode::ThreeD),
+        odometer: Some(u64::MAX),
     };
     let fixes = vec![Fix::default(), full.clone()];
     let change = Change::Fixes { vehicle: van(), epoch: Epoch(u32::MAX), first: 7, fixes, received_at: 5 };

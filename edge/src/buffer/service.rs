@@ -138,6 +138,32 @@ impl Buffer {
         Ok(cursor.unwrap_or_default())
     }
 
+    /// What the history remembers of its recalls; `None` while the store is away.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn recalls(&self) -> Result<Option<Vec<u8>>, BufferError> {
+        self.call(|desk| desk.on_flash(|outbox, _| Ok(outbox.recalls().to_vec()))).await
+    }
+
+    /// The largest odometer total that was ever recorded; `None` also while the store is away.
+    ///
+    /// # Errors
+    /// When the thread has ended.
+    pub async fn odometer_m(&self) -> Result<Option<u64>, BufferError> {
+        Ok(self.call(|desk| desk.on_flash(|outbox, _| Ok(outbox.odometer_m()))).await?.flatten())
+    }
+
+    /// See [`Outbox::append_recalled`]. False, and nothing done, while the store is away.
+    ///
+    /// # Errors
+    /// When the fixes cannot be encoded, or the thread has ended.
+    pub async fn append_recalled(&self, fixes: Vec<Fix>, recalls: Vec<u8>) -> Result<bool, BufferError> {
+        let done =
+            self.call(move |desk| desk.on_flash(|outbox, _| outbox.append_recalled(fixes, recalls))).await?;
+        Ok(done.is_some())
+    }
+
     /// See [`Outbox::append`]: on flash when it returns; in memory, bounded, while the flash takes nothing.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crc::{CRC_32_ISCSI, Crc};
 /// Makes a record findable in a damaged file.
 pub(super) const MARK: [u8; 4] = *b"avlS";
 /// Layout of the record. A newer agent's record is refused rather than guessed at.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Numbers are marked as sent in pieces of so many, so that the mark costs a write for each 4,096 fixes and not for
 /// each batch. The others of the piece are kept from thinning for nothing: some 16 KB.
 const SENT_PIECE: u64 = 1 << 12;
@@ -71,6 +71,10 @@ pub struct State {
     pub sent: RangeSet,
     /// Where the source continues behind the newest fix, in the source's own words; empty for none.
     pub cursor: Vec<u8>,
+    /// Which held-back fixes were given numbers, in the history's own words; empty for none.
+    pub recalls: Vec<u8>,
+    /// The largest odometer total of any fix ever recorded here, in metres.
+    pub odometer_m: Option<u64>,
 }
 
 impl State {
@@ -84,6 +88,8 @@ impl State {
             lost: Losses::default(),
             sent: RangeSet::new(),
             cursor: Vec::new(),
+            recalls: Vec::new(),
+            odometer_m: None,
         }
     }
 
@@ -121,8 +127,10 @@ impl State {
             put_ranges(&mut out, set);
         }
         put_ranges(&mut out, &self.sent);
-        put_count(&mut out, self.cursor.len());
-        out.put_slice(&self.cursor);
+        put_bytes(&mut out, &self.cursor);
+        put_bytes(&mut out, &self.recalls);
+        out.put_u8(u8::from(self.odometer_m.is_some()));
+        out.put_u64(self.odometer_m.unwrap_or(0));
         let checksum = CRC.checksum(&out);
         out.put_u32(checksum);
         out
@@ -152,19 +160,35 @@ impl State {
             lost.insert(reason, &take_ranges(from)?);
         }
         let sent = take_ranges(from)?;
-        let cursor_bytes = usize::try_from(from.try_get_u32().ok()?).ok()?;
-        let cursor = from.get(..cursor_bytes)?.to_vec();
-        from.advance(cursor_bytes);
+        let cursor = take_bytes(from)?;
+        let recalls = take_bytes(from)?;
+        let has_odometer = from.try_get_u8().ok()? != 0;
+        let odometer_m = Some(from.try_get_u64().ok()?).filter(|_| has_odometer);
         let checksum = CRC.checksum(bytes.get(..bytes.len() - from.len())?);
         let whole = from.try_get_u32().ok()? == checksum && held.last().is_none_or(|last| last < next);
         let length = bytes.len() - from.len();
-        whole.then_some((Self { epoch, next, held, bytes: stored, lost, sent, cursor }, length))
+        whole.then_some((
+            Self { epoch, next, held, bytes: stored, lost, sent, cursor, recalls, odometer_m },
+            length,
+        ))
     }
 }
 
 fn put_count(out: &mut Vec<u8>, count: usize) {
     debug_assert!(u32::try_from(count).is_ok(), "a state record stays far below 4 GiB");
     out.put_u32(u32::try_from(count).unwrap_or(u32::MAX));
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_count(out, bytes.len());
+    out.put_slice(bytes);
+}
+
+fn take_bytes(from: &mut &[u8]) -> Option<Vec<u8>> {
+    let count = usize::try_from(from.try_get_u32().ok()?).ok()?;
+    let bytes = from.get(..count)?.to_vec();
+    from.advance(count);
+    Some(bytes)
 }
 
 fn put_ranges(out: &mut Vec<u8>, set: &RangeSet) {
@@ -204,6 +228,8 @@ mod tests {
             lost,
             sent: set(&[(0, 4095)]),
             cursor: vec![1, 2, 3],
+            recalls: vec![4, 5],
+            odometer_m: Some(123_456),
         }
     }
 

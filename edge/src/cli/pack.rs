@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use avl_edge::receiver::Receiver;
+use avl_edge::policy::Column;
+use avl_edge::receiver::{Observation, Receiver};
+use avl_edge::sensors::Odometer;
 use avl_shared::batch::{self, Batch};
 use avl_shared::fix::Fix;
 use avl_shared::sequence::Epoch;
@@ -22,6 +24,32 @@ pub(super) struct Arguments {
     /// Fixes in a batch
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=batch::MAX_FIXES as i64))]
     batch: u16,
+    /// With these optional columns beside: what they cost
+    #[arg(long, value_name = "COLUMNS", value_enum, value_delimiter = ',')]
+    with: Vec<With>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum With {
+    Vdop,
+    Pdop,
+    InView,
+    Mode,
+    /// As a gateway counts it
+    Odometer,
+}
+
+impl With {
+    fn column(self) -> Option<Column> {
+        Some(match self {
+            Self::Vdop => Column::Vdop,
+            Self::Pdop => Column::Pdop,
+            Self::InView => Column::InView,
+            Self::Mode => Column::Mode,
+            Self::Odometer => return None,
+        })
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -31,13 +59,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("reading {} stopped", arguments.log.display()))?;
     let mut fixes = Vec::new();
     let mut receiver = Receiver::recorded();
-    receiver.push(&bytes, None, |observed| fixes.push(observed.fix));
-    receiver.finish(None, |observed| fixes.push(observed.fix));
+    let columns: Vec<Column> = arguments.with.iter().filter_map(|with| with.column()).collect();
+    let mut take = |observed: Observation| {
+        let mut fix = observed.fix;
+        columns.iter().for_each(|column| column.copy(&observed.extras, &mut fix));
+        fixes.push(fix);
+    };
+    receiver.push(&bytes, None, &mut take);
+    receiver.finish(None, &mut take);
     anyhow::ensure!(
         !fixes.is_empty(),
         "{} holds no fix: is it what a receiver sends (NMEA 0183, with checksums)?",
         arguments.log.display()
     );
+
+    if arguments.with.contains(&With::Odometer) {
+        let mut odometer = Odometer::gnss(0);
+        for fix in &mut fixes {
+            odometer.fix(fix);
+            fix.odometer = Some(odometer.metres());
+        }
+    }
 
     let packed = pack(&fixes, usize::from(arguments.batch))?;
     println!("{packed}");

@@ -52,6 +52,16 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
     if let Err(error) = config.source.validate() {
         return Err(ConfigError::value(file, "source", &error, "correct it and start again"));
     }
+    let sections = [
+        ("sensors", config.sensors.validate().map_err(|error| error.to_string())),
+        ("report", config.report.validate().map_err(|error| error.to_string())),
+        ("history", config.history.validate().map_err(|error| error.to_string())),
+    ];
+    for (section, checked) in sections {
+        if let Err(error) = checked {
+            return Err(ConfigError::value(file, section, &error, "correct it and start again"));
+        }
+    }
     if config.uplink.quic.host_and_port().is_none() {
         let cause = format!("{:?} is not HOST:PORT", config.uplink.quic.address);
         let cure = "write it as in \"gateway.example.com:7443\" or \"[2001:db8::1]:7443\"";
@@ -107,6 +117,7 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
 mod tests {
     use super::*;
     use crate::config::UplinkConfig;
+    use crate::policy::Profile;
     use std::io::Write;
 
     const LEAST: &str =
@@ -138,6 +149,12 @@ mod tests {
         assert_eq!(shown.state_dir, least.state_dir);
         assert_eq!((&shown.health, &shown.log), (&least.health, &least.log));
         let quic = shown.uplink.quic.clone();
+        for profile in [Profile::Moving, Profile::Stopped, Profile::Parked, Profile::Night] {
+            let terms = |config: &Config| config.report.terms(profile, config.uplink.latency);
+            assert_eq!(terms(&shown), terms(&least));
+        }
+        assert!(!shown.report.holds_back() && shown.report.columns == least.report.columns);
+        assert_eq!((shown.history, &shown.sensors), (least.history, &least.sensors));
         assert_eq!(shown.uplink, UplinkConfig { quic, ..least.uplink });
     }
 

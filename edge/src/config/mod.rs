@@ -24,6 +24,8 @@ use crate::control::{ControlConfig, UpdateConfig};
 use crate::health::HealthConfig;
 use crate::health::log::LogConfig;
 use crate::identity::IdentityConfig;
+use crate::policy::{HistoryConfig, ReportConfig};
+use crate::sensors::SensorsConfig;
 use crate::source::SourceConfig;
 pub use crate::uplink::{QuicConfig, UplinkConfig};
 
@@ -49,6 +51,12 @@ pub struct Config {
     pub health: HealthConfig,
     #[serde(default)]
     pub log: LogConfig,
+    #[serde(default)]
+    pub sensors: SensorsConfig,
+    #[serde(default)]
+    pub report: ReportConfig,
+    #[serde(default)]
+    pub history: HistoryConfig,
 }
 
 fn default_state_dir() -> PathBuf {

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 use crate::clock::ClockView;
 use crate::identity::IdentityView;
+use crate::policy::ReportView;
+use crate::sensors::SensorsView;
 use crate::source::ReceiverView;
 use crate::uplink::LinkView;
 
@@ -17,6 +19,8 @@ pub struct Board {
     pub link: View<LinkView>,
     pub clock: View<ClockView>,
     pub identity: View<IdentityView>,
+    pub sensors: View<SensorsView>,
+    pub report: View<ReportView>,
 }
 
 /// What one part says about itself. The part calls [`View::update`]; anybody reads.

@@ -1,6 +1,6 @@
 //! The agent: source, recorder, buffer and uplink joined, and how it ends.
 //!
-//! source → bounded channel → [`recorder`] → buffer thread → uplink. Each waits for the next, so a slow flash slows
+//! source → bounded channel → [`policy`] → bounded channel → [`recorder`] → buffer thread → uplink. Each waits for the next, so a slow flash slows
 //! the source and nothing grows. A replay ends the agent only with `once`; a signal always does.
 
 mod boot;
@@ -8,7 +8,7 @@ mod hands;
 mod recorder;
 
 pub use boot::{Boot, uptime_ms};
-pub use recorder::{Recorded, RecorderSettings, record};
+pub use recorder::{Intake, Recorded, RecorderSettings, record};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,14 +25,18 @@ use crate::control::{self, Ending, Port, Startup};
 use crate::health::log::Log;
 use crate::health::{Board, Parts, Report, Service};
 use crate::identity::{self, Identity, Keeper};
+use crate::policy::{self, Assembled, Remembered, Streams};
 use crate::receiver::Counts;
+use crate::sensors;
 use crate::source::{self, Kind, Observed, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
 use crate::uplink::{self, Agent, Desk, Ports, Traffic, UplinkSettings};
 
-/// Fixes between source and recorder.
+/// Fixes between source and policy, and between policy and recorder.
 const QUEUED_FIXES: usize = 64;
+/// Changes of inputs between the lines and the policy.
+const QUEUED_LEVELS: usize = 16;
 /// After a signal: for the last batch and its acknowledgement. What is not acknowledged is still in the buffer.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -55,6 +59,7 @@ pub async fn run(config: Config, once: bool, startup: Startup, log: Log) -> anyh
         buffer.opened().await?;
     }
     let resume = resume_point(&buffer.cursor().await?);
+    let remembered = Remembered { odometer_m: buffer.odometer_m().await?, resumed: resume.is_some() };
     let known = buffer.status().borrow().clone();
     tracing::info!(
         epoch = %known.epoch, next = known.next_sequence, held = known.held.count(),
@@ -64,7 +69,7 @@ pub async fn run(config: Config, once: bool, startup: Startup, log: Log) -> anyh
     let report = Report::new(board.clone(), buffer.status(), log, config.state_dir.clone());
     let fixes = mpsc::channel(1);
     let health = Service::start(&config.health, &report, Parts::new(buffer.clone(), fixes.0.downgrade()));
-    let outcome = drive(config, once, signals, &buffer, resume, startup, &board, fixes).await;
+    let outcome = drive(config, once, signals, &buffer, (resume, remembered), startup, &board, fixes).await;
     health.end().await;
     drop(buffer);
     // Closing the store takes its time and nothing else is left to do.
@@ -78,7 +83,7 @@ async fn drive(
     once: bool,
     mut signals: Signals,
     buffer: &Buffer,
-    resume: Option<ReplayCursor>,
+    (resume, remembered): (Option<ReplayCursor>, Remembered),
     startup: Startup,
     board: &Board,
     (fixes, printed): (mpsc::Sender<Observed>, mpsc::Receiver<Observed>),
@@ -114,7 +119,12 @@ async fn drive(
     // What is replayed tells nothing about now.
     let timing = clock::tap(&clock, config.source.kind != Kind::Replay, printed, timed);
     let (to_recorder, queue) = mpsc::channel(QUEUED_FIXES);
-    let (hands, tap, pace) = hands::tap(tapped, to_recorder, buffer.status(), config.uplink.latency);
+    let (changes, levels) = mpsc::channel(QUEUED_LEVELS);
+    let Assembled { parts, handles, asks, pace, pulses } =
+        policy::assemble(&config, remembered, buffer, board);
+    let streams = Streams { fixes: tapped, levels, asks, recorder: to_recorder };
+    let watching = sensors::run(config.sensors.clone(), changes, pulses, board.sensors.clone());
+    let deciding = policy::run(parts, streams);
     let transport = transport.watched(&config.uplink, pace.clone(), traffic);
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
     let (own, status, dated_orders) = (config.clone(), buffer.status(), clock.clone());
@@ -131,7 +141,7 @@ async fn drive(
             board: board.clone(),
             clock: dated_orders,
         };
-        control::Service::new(around, hands, startup, inbox).run().await
+        control::Service::new(around, handles, startup, inbox).run().await
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let (finish, finishing) = watch::channel(false);
@@ -153,7 +163,7 @@ async fn drive(
     let recording = record(queue, buffer, recorder);
     // The uplink may only finish once the recorder has written the last fix.
     let intake = async {
-        let (read, recorded, (), ()) = tokio::join!(reading, recording, timing, tap);
+        let (read, recorded, (), (), ()) = tokio::join!(reading, recording, timing, deciding, watching);
         let recorded = recorded?;
         match read {
             Ok(None) => {}

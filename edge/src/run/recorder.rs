@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::boot::{Boot, uptime_ms};
@@ -15,6 +15,15 @@ pub struct RecorderSettings {
     /// The longest that a fix is in memory only.
     pub durability: Duration,
     pub boot: Boot,
+}
+
+/// What the recorder is given.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // nearly all are fixes: a box for each would cost more than room for a few
+pub enum Intake {
+    Fix(Observed),
+    /// Write what there is now; the answer is the number below which every fix is durable.
+    Flush(oneshot::Sender<u64>),
 }
 
 /// What a recorder has written.
@@ -29,16 +38,24 @@ pub struct Recorded {
 /// # Errors
 /// When the buffer cannot write: no promise can be kept any more.
 pub async fn record(
-    mut fixes: mpsc::Receiver<Observed>,
+    mut intake: mpsc::Receiver<Intake>,
     buffer: &Buffer,
     settings: RecorderSettings,
 ) -> Result<Recorded, BufferError> {
     let mut recorded = Recorded::default();
-    while let Some(first) = fixes.recv().await {
+    let durable_below = || buffer.status().borrow().next_sequence;
+    while let Some(first) = intake.recv().await {
         let deadline = Instant::now() + settings.durability;
         let (mut block, mut cursor) = (Vec::with_capacity(BLOCK_FIXES), None);
-        let mut next = Some(first);
-        while let Some(Observed { mut fix, cursor: behind, .. }) = next.take() {
+        let (mut next, mut flush) = (Some(first), None);
+        while let Some(taken) = next.take() {
+            let Observed { mut fix, cursor: behind, .. } = match taken {
+                Intake::Fix(observed) => observed,
+                Intake::Flush(done) => {
+                    flush = Some(done);
+                    break;
+                }
+            };
             // Without GNSS time, the time since boot is the only order there is.
             if fix.time.is_none() {
                 fix.uptime = uptime_ms();
@@ -46,13 +63,19 @@ pub async fn record(
             cursor = behind;
             block.push(fix);
             if block.len() < BLOCK_FIXES {
-                next = timeout_at(deadline, fixes.recv()).await.unwrap_or_default();
+                next = timeout_at(deadline, intake.recv()).await.unwrap_or_default();
             }
         }
-        recorded.fixes += block.len() as u64;
-        recorded.blocks += 1;
-        let cursor = cursor.map(|cursor| cursor.to_bytes());
-        buffer.append(block, settings.boot.id, cursor).await?;
+        if !block.is_empty() {
+            recorded.fixes += block.len() as u64;
+            recorded.blocks += 1;
+            let cursor = cursor.map(|cursor| cursor.to_bytes());
+            buffer.append(block, settings.boot.id, cursor).await?;
+        }
+        if let Some(done) = flush {
+            // Whoever asked may have gone.
+            let _ = done.send(durable_below());
+        }
     }
     Ok(recorded)
 }

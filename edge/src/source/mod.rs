@@ -31,7 +31,7 @@ use crate::receiver::{Counts, Extras, Receiver};
 use live::Intake;
 
 /// A fix, and where to take up the replay that it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     pub fix: Fix,
     /// What the receiver said beside it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use avl_shared::batch;
 use avl_shared::link::{Hello, PROTOCOL, ranges_from_message, ranges_to_message};
 use chrono::Utc;
 use tokio::sync::watch;
@@ -16,9 +17,6 @@ use super::session::{Session, SessionEnd};
 use super::{Desk, Link, LinkState, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
 use crate::control::{Feed, Port};
-
-/// The version of the wire batch that this agent writes.
-const BATCH_VERSION: u32 = 1;
 
 /// A cloud that drains sooner than this was draining before we came; do not come back at once.
 const SHORT_STAY: Duration = Duration::from_secs(1);
@@ -165,7 +163,7 @@ pub(super) fn hello(status: &Status, agent: Agent) -> Hello {
         held,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: agent.boot_id,
-        batch_versions: vec![BATCH_VERSION],
+        batch_versions: batch::FORMATS.map(u32::from).to_vec(),
         ..Hello::default()
     }
 }

@@ -52,6 +52,8 @@ pub(crate) struct Session<'a> {
     /// Losses that were declared on this connection.
     declared: RangeSet,
     max_bytes: usize,
+    /// A format that is next to be sent and that the cloud does not take.
+    untaken: Option<u8>,
     /// When to leave a draining server.
     leave_at: Option<Instant>,
     desk: Desk,
@@ -77,6 +79,7 @@ impl<'a> Session<'a> {
             epoch: now.epoch,
             declared: RangeSet::new(),
             max_bytes,
+            untaken: None,
             leave_at: None,
             desk,
             link,
@@ -125,6 +128,11 @@ impl<'a> Session<'a> {
                 }
                 continue;
             }
+            if let Some(format) = self.untaken {
+                return Ok(SessionEnd::Broken(format!(
+                    "the cloud does not take wire batches of format {format}, which this vehicle's optional columns need: upgrade the cloud; until then the fixes stay here"
+                )));
+            }
             let (live_next, backlog_next, wake_at) = match self.lanes.decide(&status, orders, now) {
                 Decision::Done => return Ok(SessionEnd::Done),
                 Decision::Unanswered => return Ok(SessionEnd::Unanswered),
@@ -172,6 +180,10 @@ impl<'a> Session<'a> {
             self.buffer.give_up(upload.range, LossReason::Rejected).await?;
             return Ok(None);
         }
+        if let Some(format) = self.untakeable(&upload.bytes) {
+            self.untaken = Some(format);
+            return Ok(None);
+        }
         let status = self.status.borrow().clone();
         let bytes = upload.bytes.len();
         let ack_wanted = self.lanes.sending(lane, upload.range, bytes as u64, &status, Instant::now());
@@ -185,6 +197,12 @@ impl<'a> Session<'a> {
         });
         self.desk.show_use();
         Ok(Some(LaneFrame { ack_wanted, batch: upload.bytes.into() }))
+    }
+
+    /// The batch's format, when the cloud has not said that it takes it.
+    fn untakeable(&self, bytes: &[u8]) -> Option<u8> {
+        let format = batch::format(bytes).ok().filter(|format| *format > 1)?;
+        (!self.link.welcome.batch_versions.contains(&u32::from(format))).then_some(format)
     }
 
     async fn take(&mut self, message: ToVehicle) -> Result<(), BufferError> {

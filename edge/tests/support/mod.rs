@@ -165,7 +165,7 @@ async fn serve(connection: Connection, script: Script, journal: Arc<Mutex<Journa
         return None;
     }
     let durable = ranges_to_message(&journal.lock().unwrap().durable);
-    let welcome = Welcome { protocol: link::PROTOCOL, durable, server_time_ms: 0, max_batch_bytes: 0 };
+    let welcome = Welcome { protocol: link::PROTOCOL, durable, ..Welcome::default() };
     say(&mut send, to_vehicle::Message::Welcome(welcome)).await?;
     let send = tokio::sync::Mutex::new(send);
     let control = async {

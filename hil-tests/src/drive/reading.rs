@@ -1,6 +1,6 @@
 //! What a receiver says at one instant.
 
-use avl_shared::fix::{Decimal, Fix, Quality, UtcMillis, Verdict};
+use avl_shared::fix::{Decimal, Fix, Quality, UtcMillis};
 
 /// The decimals that are printed, in the units that NMEA prints them in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,7 @@ impl Reading {
             hdop: Some(self.hdop),
             satellites: Some(self.satellites),
             quality: self.quality,
-            verdict: Verdict::empty(),
-            inputs: None,
-            uptime: None,
+            ..Fix::default()
         }
     }
 }

@@ -21,6 +21,8 @@ pub struct Row {
     pub quality: String,
     pub verdict: String,
     /// Only in the API.
+    pub inputs: Option<u16>,
+    pub odometer_m: Option<u64>,
     pub epoch: Option<String>,
     pub sequence: Option<u64>,
     pub received_at: Option<String>,

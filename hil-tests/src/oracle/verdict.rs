@@ -194,6 +194,8 @@ mod tests {
                 epoch: Some("0000abcd".to_owned()),
                 sequence: Some(sequence as u64),
                 received_at: None,
+                inputs: None,
+                odometer_m: None,
             }
         });
         (truth::read(&text), rows.collect())

@@ -16,6 +16,7 @@ mod kills;
 mod link_faults;
 mod live_map;
 mod networks;
+mod policy;
 mod power_cuts;
 mod receivers;
 mod sd_card;

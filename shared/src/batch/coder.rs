@@ -4,7 +4,7 @@
 //! description. Integers only: every platform computes the same bits.
 
 use super::priors::PRIORS;
-use super::symbol::CONTEXTS;
+use super::symbol::{CONTEXTS, extra};
 
 /// Probabilities are 16 bits wide and never closer to certainty than this: a surprise then costs at most 11 bits.
 const FLOOR: u16 = 32;
@@ -99,8 +99,14 @@ const fn unpacked() -> [Probability; CONTEXTS] {
     contexts
 }
 
-fn fresh_contexts() -> Vec<Probability> {
-    FRESH.to_vec()
+fn fresh_contexts(with_extras: bool) -> Vec<Probability> {
+    let more = if with_extras { extra::CONTEXTS_OF_FORMAT_2 } else { 0 };
+    let mut contexts = Vec::with_capacity(CONTEXTS + more);
+    contexts.extend_from_slice(&FRESH);
+    if with_extras {
+        contexts.extend(extra::fresh(&FRESH));
+    }
+    contexts
 }
 
 pub(crate) struct Encoder {
@@ -113,8 +119,8 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     #[must_use]
-    pub(crate) fn new(out: Vec<u8>) -> Self {
-        Self { contexts: fresh_contexts(), low: 0, range: u32::MAX, out }
+    pub(crate) fn new(out: Vec<u8>, with_extras: bool) -> Self {
+        Self { contexts: fresh_contexts(with_extras), low: 0, range: u32::MAX, out }
     }
 
     fn split(&mut self, bit: bool, one: u16) {
@@ -199,8 +205,9 @@ pub(crate) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     #[must_use]
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        let mut decoder = Self { contexts: fresh_contexts(), code: 0, range: u32::MAX, bytes, next: 0 };
+    pub(crate) fn new(bytes: &'a [u8], with_extras: bool) -> Self {
+        let mut decoder =
+            Self { contexts: fresh_contexts(with_extras), code: 0, range: u32::MAX, bytes, next: 0 };
         for _ in 0..4 {
             decoder.code = decoder.code << 8 | decoder.next_byte();
         }
@@ -258,12 +265,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(bits in prop::collection::vec((0..CONTEXTS, any::<bool>(), any::<bool>()), 0..2000)) {
-            let mut encoder = Encoder::new(vec![0xAB]);
+            let mut encoder = Encoder::new(vec![0xAB], false);
             for &(context, bit, raw) in &bits {
                 if raw { encoder.raw_bit(bit) } else { encoder.bit(context, bit) };
             }
             let bytes = encoder.finish(1);
-            let mut decoder = Decoder::new(&bytes[1..]);
+            let mut decoder = Decoder::new(&bytes[1..], false);
             for &(context, bit, raw) in &bits {
                 let read = if raw { decoder.raw_bit(false) } else { decoder.bit(context, false) };
                 prop_assert_eq!(read, bit);
@@ -274,9 +281,15 @@ mod tests {
     }
 
     #[test]
+    fn format_2_has_a_start_for_each_of_its_contexts() {
+        assert_eq!(fresh_contexts(true).len(), CONTEXTS + extra::CONTEXTS_OF_FORMAT_2);
+        assert_eq!(fresh_contexts(false), FRESH);
+    }
+
+    #[test]
     fn nothing_costs_nothing_and_a_few_sure_bits_cost_a_byte() {
-        assert!(Encoder::new(Vec::new()).finish(0).len() <= 1);
-        let mut encoder = Encoder::new(Vec::new());
+        assert!(Encoder::new(Vec::new(), false).finish(0).len() <= 1);
+        let mut encoder = Encoder::new(Vec::new(), false);
         for _ in 0..6 {
             encoder.raw_bit(true);
         }

@@ -1,7 +1,8 @@
 //! The frame around the coded fixes, and the order in which a reader checks it.
 //!
 //! Plain bytes come first, so that a batch can be filed, counted and refused without decoding it: magic and format
-//! number, epoch, first sequence, count. Then the range-coded part (unit profile, fixes), then the CRC.
+//! number, epoch, first sequence, count. Then the range-coded part (unit profile, fixes, and in format 2 the optional
+//! columns), then the CRC.
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
@@ -9,6 +10,7 @@ use crate::fix::MAX_SCALE;
 use crate::sequence::{Epoch, SequenceRange};
 
 use super::coder::{Coder, Decoder, Encoder};
+use super::extras::{self, Extras};
 use super::row::{Cell, Profile, Row, profile_of};
 use super::symbol::{DECIMALS, layout};
 use super::walk::{Malformed, TIME_UNITS, Walk};
@@ -19,6 +21,8 @@ const MAGIC: u8 = 0xA0;
 /// Low nibble of the first byte: names the layout and the table of priors together, because at ten fixes a batch a
 /// byte of its own for the table would cost 1.5 %. Any change to either takes the next number.
 const FORMAT: u8 = 1;
+/// Format 1 with optional columns behind its fixes. A batch without any is written as format 1.
+const FORMAT_WITH_EXTRAS: u8 = 2;
 
 /// CRC-32C (Castagnoli), as iSCSI uses it (RFC 3720, appendix B.4).
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
@@ -27,6 +31,7 @@ const CRC_BYTES: usize = 4;
 /// Everything of a batch but its fixes, as read from the plain bytes.
 struct Plain {
     header: Header,
+    with_extras: bool,
     count: usize,
     /// Where the range-coded part begins.
     coded_from: usize,
@@ -61,17 +66,19 @@ fn varint(bytes: &[u8], from: usize) -> Result<(u64, usize), DecodeError> {
     Err(DecodeError::Malformed("a varint that does not end"))
 }
 
+pub(crate) fn format(bytes: &[u8]) -> Result<u8, DecodeError> {
+    let &first = bytes.first().ok_or(DecodeError::Truncated { length: 0 })?;
+    if first & 0xF0 == MAGIC { Ok(first & 0x0F) } else { Err(DecodeError::NotABatch(first)) }
+}
+
 fn read_plain(bytes: &[u8]) -> Result<Plain, DecodeError> {
     if bytes.len() > MAX_BYTES {
         return Err(DecodeError::TooLong { length: bytes.len() });
     }
     let truncated = DecodeError::Truncated { length: bytes.len() };
-    let &first_byte = bytes.first().ok_or(truncated.clone())?;
-    if first_byte & 0xF0 != MAGIC {
-        return Err(DecodeError::NotABatch(first_byte));
-    }
-    if first_byte & 0x0F != FORMAT {
-        return Err(DecodeError::UnknownVersion(first_byte & 0x0F));
+    let format = format(bytes)?;
+    if ![FORMAT, FORMAT_WITH_EXTRAS].contains(&format) {
+        return Err(DecodeError::UnknownVersion(format));
     }
     let epoch = bytes.get(1..5).and_then(|four| four.try_into().ok()).map(u32::from_be_bytes);
     let epoch = Epoch(epoch.ok_or(truncated)?);
@@ -84,7 +91,8 @@ fn read_plain(bytes: &[u8]) -> Result<Plain, DecodeError> {
     if bytes.len() < coded_from + CRC_BYTES {
         return Err(DecodeError::Truncated { length: bytes.len() });
     }
-    Ok(Plain { header: Header { epoch, range }, count: fixes, coded_from })
+    let with_extras = format == FORMAT_WITH_EXTRAS;
+    Ok(Plain { header: Header { epoch, range }, with_extras, count: fixes, coded_from })
 }
 
 pub(crate) fn peek(bytes: &[u8]) -> Result<Header, DecodeError> {
@@ -141,10 +149,12 @@ fn time_unit_of(batch: &Batch) -> u8 {
     symbol
 }
 
-/// Codes the preamble and every row; both the encoder and the trainer of priors walk this way.
+/// Codes the preamble and every row, and in format 2 the optional columns; both the encoder and the trainer of priors
+/// walk this way, the trainer without the columns.
 pub(crate) fn code_batch<C: Coder>(
     coder: &mut C,
     batch: &Batch,
+    with_extras: bool,
     mut coded: impl FnMut(&Walk),
 ) -> Result<u32, Malformed> {
     let profile = profile_of(&batch.fixes);
@@ -152,11 +162,20 @@ pub(crate) fn code_batch<C: Coder>(
     let preamble = preamble.code(coder)?;
     let mut walk = Walk::new(&profile, TIME_UNITS[usize::from(preamble.time_unit)]);
     let mut digest = Digest::new(batch.epoch, batch.first, batch.fixes.len(), batch.boot_id, &profile);
+    let mut rows = Vec::with_capacity(if with_extras { batch.fixes.len() } else { 0 });
     for fix in &batch.fixes {
         let row = Row::of(fix, &profile);
         walk.row(coder, &row)?;
         digest.row(&row);
         coded(&walk);
+        if with_extras {
+            rows.push(row);
+        }
+    }
+    if with_extras {
+        let extras = Extras::of(&batch.fixes);
+        extras.code(coder, &profile, &rows)?;
+        digest.extras(&extras);
     }
     Ok(digest.finish())
 }
@@ -173,13 +192,14 @@ pub(crate) fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
         return Err(EncodeError::UptimeWithoutBoot);
     }
     let mut out = Vec::with_capacity(64 + 6 * count);
-    out.push(MAGIC | FORMAT);
+    let with_extras = extras::any(&batch.fixes);
+    out.push(MAGIC | if with_extras { FORMAT_WITH_EXTRAS } else { FORMAT });
     out.extend(batch.epoch.0.to_be_bytes());
     put_varint(&mut out, batch.first);
     put_varint(&mut out, count as u64);
     let coded_from = out.len();
-    let mut coder = Encoder::new(out);
-    let crc = code_batch(&mut coder, batch, |_| ()).map_err(|_| EncodeError::TooLong)?;
+    let mut coder = Encoder::new(out, with_extras);
+    let crc = code_batch(&mut coder, batch, with_extras, |_| ()).map_err(|_| EncodeError::TooLong)?;
     let mut out = coder.finish(coded_from);
     out.extend(crc.to_be_bytes());
     if out.len() > MAX_BYTES { Err(EncodeError::TooLong) } else { Ok(out) }
@@ -188,7 +208,7 @@ pub(crate) fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
 pub(crate) fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     let plain = read_plain(bytes)?;
     let (coded, crc) = bytes[plain.coded_from..].split_at(bytes.len() - plain.coded_from - CRC_BYTES);
-    let mut coder = Decoder::new(coded);
+    let mut coder = Decoder::new(coded, plain.with_extras);
     let nothing = Preamble { boot_id: None, profile: [0; DECIMALS], time_unit: 0 };
     let preamble = nothing.code(&mut coder)?;
     let Header { epoch, range } = plain.header;
@@ -196,10 +216,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     let mut walk = Walk::new(&profile, TIME_UNITS[usize::from(preamble.time_unit)]);
     let mut digest = Digest::new(epoch, range.first(), plain.count, preamble.boot_id, &profile);
     let mut fixes = Vec::with_capacity(plain.count);
+    let mut rows = Vec::with_capacity(if plain.with_extras { plain.count } else { 0 });
     for _ in 0..plain.count {
         let row = walk.row(&mut coder, &Row::default())?;
         digest.row(&row);
         fixes.push(row.to_fix(&profile));
+        if plain.with_extras {
+            rows.push(row);
+        }
+    }
+    if plain.with_extras {
+        let extras = Extras::unknown(plain.count).code(&mut coder, &profile, &rows)?;
+        digest.extras(&extras);
+        fixes.iter_mut().enumerate().for_each(|(index, fix)| extras.put(index, fix));
     }
     if !coder.used_all() {
         return Err(DecodeError::TrailingBytes);
@@ -263,6 +292,13 @@ impl Digest {
         put(&row.inputs.unwrap_or(0).to_le_bytes());
         put(&row.uptime.unwrap_or(0).to_le_bytes());
         self.digest.update(&bytes);
+    }
+
+    fn extras(&mut self, extras: &Extras) {
+        self.digest.update(&extras.scales);
+        for row in &extras.rows {
+            self.digest.update(&row.to_bytes());
+        }
     }
 
     fn finish(self) -> u32 {

@@ -8,6 +8,7 @@
 //! It does not choose which fixes are worth sending, and it does not encrypt or sign.
 
 mod coder;
+mod extras;
 mod frame;
 mod geometry;
 mod predict;
@@ -24,6 +25,9 @@ use crate::sequence::{Epoch, SequenceRange};
 pub const MAX_FIXES: usize = 4096;
 /// Encoded bytes of one batch, at most.
 pub const MAX_BYTES: usize = 256 * 1024;
+
+/// The formats that this build writes and reads: 2 when a fix has one of the optional columns, else 1.
+pub const FORMATS: [u8; 2] = [1, 2];
 
 /// A decoded batch: `fixes[i]` has sequence number `first + i`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +61,11 @@ pub enum EncodeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     #[error(
-        "not a batch: it begins with byte {0:#04x} instead of 0xa1 (is this another message, or shifted?)"
+        "not a batch: it begins with byte {0:#04x} instead of 0xa1 or 0xa2 (is this another message, or shifted?)"
     )]
     NotABatch(u8),
     #[error(
-        "batch format {0} is unknown to this build, which reads format 1: upgrade the reader; keep the batch"
+        "batch format {0} is unknown to this build, which reads formats 1 and 2: upgrade the reader; keep the batch"
     )]
     UnknownVersion(u8),
     #[error(
@@ -101,6 +105,14 @@ pub fn encode(batch: &Batch) -> Result<Vec<u8>, EncodeError> {
 /// [`DecodeError`]; nothing of a batch that fails is returned.
 pub fn decode(bytes: &[u8]) -> Result<Batch, DecodeError> {
     frame::decode(bytes)
+}
+
+/// The format that the frame says it has, which may be one that this build does not read.
+///
+/// # Errors
+/// [`DecodeError::Truncated`] or [`DecodeError::NotABatch`].
+pub fn format(bytes: &[u8]) -> Result<u8, DecodeError> {
+    frame::format(bytes)
 }
 
 /// Reads the frame's header only; its CRC is not checked.

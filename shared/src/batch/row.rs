@@ -104,6 +104,7 @@ impl Row {
             verdict: Verdict::from_bits_retain(self.verdict),
             inputs: self.inputs,
             uptime: self.uptime,
+            ..Fix::default()
         }
     }
 }

@@ -123,6 +123,64 @@ pub(crate) mod layout {
 /// How many contexts there are; the prior table has one entry for each.
 pub const CONTEXTS: usize = layout::TOTAL;
 
+/// The contexts of format 2, behind those of format 1. They start as the trained ones of their kin: a VDOP changes
+/// like an HDOP, a count of satellites like another.
+pub(crate) mod extra {
+    use super::super::coder::Probability;
+    use super::{CONTEXTS, FIRST_SIZE, First, Flags, SIGNED_SIZE, Signed, TREE_SIZE, Tree, layout};
+
+    const COLUMNS: usize = 5;
+    /// Whose priors each column's residuals start from: VDOP, PDOP, in view, mode (unused), odometer.
+    const KIN: [usize; COLUMNS] = [5, 5, layout::SATELLITES, layout::SATELLITES, layout::SATELLITES];
+
+    #[must_use]
+    pub(crate) const fn residual(column: usize) -> Signed {
+        Signed(CONTEXTS + column * SIGNED_SIZE)
+    }
+
+    const FIRSTS: usize = CONTEXTS + COLUMNS * SIGNED_SIZE;
+    #[must_use]
+    pub(crate) const fn first(column: usize) -> First {
+        First(FIRSTS + column * FIRST_SIZE)
+    }
+
+    const TREES: usize = FIRSTS + COLUMNS * FIRST_SIZE;
+    pub(crate) const MODE: Tree = Tree(TREES);
+    const FLAGS: usize = TREES + TREE_SIZE;
+    pub(crate) const VDOP_SAME: Flags = Flags(FLAGS);
+    pub(crate) const VDOP_BACK: Flags = Flags(VDOP_SAME.0 + 32);
+    /// Whether a batch has the column.
+    pub(crate) const ANY: Flags = Flags(VDOP_BACK.0 + 8);
+    /// Whether a fix has it; case: whether the one before had.
+    pub(crate) const PRESENT: Flags = Flags(ANY.0 + COLUMNS);
+    /// Whether a decimal column has escapes (0, 1), and which they are (2).
+    pub(crate) const ESCAPES: Flags = Flags(PRESENT.0 + 2 * COLUMNS);
+    pub(crate) const MODE_SAME: Flags = Flags(ESCAPES.0 + 3);
+    const TOTAL: usize = MODE_SAME.0 + 1;
+
+    const EVEN: Probability = Probability { one: 1 << 15, seen: 2, limit: 60 };
+    const RARE: Probability = Probability { one: 600, seen: 30, limit: 255 };
+    const USUAL: Probability = Probability { one: 65_000, seen: 30, limit: 255 };
+
+    /// Where the contexts of format 2 start from; `trained` are those of format 1.
+    pub(crate) fn fresh(trained: &[Probability]) -> impl Iterator<Item = Probability> {
+        let part = |from: usize, count: usize| trained[from..from + count].iter().copied();
+        let residuals = KIN.into_iter().flat_map(move |kin| part(layout::residual(kin).0, SIGNED_SIZE));
+        let firsts = KIN.into_iter().flat_map(move |kin| part(layout::first(kin).0, FIRST_SIZE));
+        residuals
+            .chain(firsts)
+            .chain(std::iter::repeat_n(EVEN, TREE_SIZE))
+            .chain(part(layout::HDOP_SAME.0, 32))
+            .chain(part(layout::HDOP_BACK.0, 8))
+            .chain(std::iter::repeat_n(EVEN, COLUMNS))
+            .chain([RARE, USUAL].into_iter().cycle().take(2 * COLUMNS))
+            .chain([RARE, RARE, EVEN, USUAL])
+    }
+
+    /// How many there are.
+    pub(crate) const CONTEXTS_OF_FORMAT_2: usize = TOTAL - CONTEXTS;
+}
+
 impl Flags {
     pub(crate) fn code<C: Coder>(self, coder: &mut C, case: usize, bit: bool) -> bool {
         coder.bit(self.0 + case, bit)
@@ -287,13 +345,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_number_round_trips(values in prop::collection::vec((prop_oneof![any::<i64>(), -300_i64..300], any::<u32>()), 1..40)) {
-            let mut encoder = Encoder::new(Vec::new());
+            let mut encoder = Encoder::new(Vec::new(), false);
             for &(value, expected) in &values {
                 layout::residual(0).code(&mut encoder, Bucket::of(expected), 1, 2, value);
                 layout::first(1).code(&mut encoder, value);
             }
             let bytes = encoder.finish(0);
-            let mut decoder = Decoder::new(&bytes);
+            let mut decoder = Decoder::new(&bytes, false);
             for &(value, expected) in &values {
                 prop_assert_eq!(layout::residual(0).code(&mut decoder, Bucket::of(expected), 1, 2, 0), value);
                 prop_assert_eq!(layout::first(1).code(&mut decoder, 0), value);

@@ -37,7 +37,9 @@ pub fn record(batch: &Batch) -> Record {
     let mut record = Record::default();
     let mut residuals = Vec::with_capacity(batch.fixes.len());
     // Only decoders meet malformed symbols.
-    let _ = frame::code_batch(&mut record, batch, |walk| residuals.push((*walk.profile(), walk.residuals())));
+    let _ = frame::code_batch(&mut record, batch, false, |walk| {
+        residuals.push((*walk.profile(), walk.residuals()));
+    });
     record.residuals = residuals;
     record
 }

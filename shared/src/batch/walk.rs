@@ -9,7 +9,7 @@ use super::coder::Coder;
 use super::predict::{self, Reckoning, Velocity};
 use super::priors::EXPECTED;
 use super::row::{ALTITUDE, COURSE, Cell, HDOP, LATITUDE, LONGITUDE, Profile, Row, SPEED, full_turn};
-use super::symbol::{Bucket, DECIMALS, Magnitude, layout, size_of};
+use super::symbol::{Bucket, DECIMALS, Magnitude, extra, layout, size_of};
 
 /// A decoder met a symbol that no encoder writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,30 +95,30 @@ impl Status {
 
 /// A column of residuals: its last value, its last step, and the size of residual to expect.
 #[derive(Clone, Copy, Debug)]
-struct Column {
-    last: Option<i64>,
-    step: i64,
+pub(super) struct Column {
+    pub(super) last: Option<i64>,
+    pub(super) step: i64,
     residual: i64,
     expected: Magnitude,
 }
 
 impl Column {
-    const fn new(expected: u32) -> Self {
+    pub(super) const fn new(expected: u32) -> Self {
         Self { last: None, step: 0, residual: 0, expected: Magnitude::new(expected) }
     }
 
-    fn learn(&mut self, value: i64, step: i64, residual: i64) {
+    pub(super) fn learn(&mut self, value: i64, step: i64, residual: i64) {
         self.last = Some(value);
         self.step = step;
         self.residual = residual;
         self.expected.learn(residual);
     }
 
-    fn zero_case(&self) -> usize {
+    pub(super) fn zero_case(&self) -> usize {
         usize::from(self.residual != 0)
     }
 
-    fn sign_case(&self) -> usize {
+    pub(super) fn sign_case(&self) -> usize {
         sign_case(self.residual)
     }
 
@@ -149,7 +149,21 @@ impl Column {
         value
     }
 
-    fn expected(&self) -> u32 {
+    /// Codes a value of format 2 against the last one.
+    pub(super) fn code_extra<C: Coder>(&mut self, coder: &mut C, index: usize, value: i64) -> i64 {
+        let Some(last) = self.last else {
+            let value = extra::first(index).code(coder, value);
+            self.last = Some(value);
+            return value;
+        };
+        let (expected, zero, sign) = (Bucket::of(self.expected()), self.zero_case(), self.sign_case());
+        let residual = extra::residual(index).code(coder, expected, zero, sign, value.wrapping_sub(last));
+        let value = last.wrapping_add(residual);
+        self.learn(value, residual, residual);
+        value
+    }
+
+    pub(super) fn expected(&self) -> u32 {
         self.expected.expected()
     }
 
@@ -159,7 +173,7 @@ impl Column {
     }
 }
 
-fn sign_case(residual: i64) -> usize {
+pub(super) fn sign_case(residual: i64) -> usize {
     match residual.signum() {
         0 => 0,
         1 => 1,
@@ -523,7 +537,7 @@ fn first_time<C: Coder>(coder: &mut C, unit: i64, time: i64) -> i64 {
     (seconds + PLAIN_TIME_FROM) * 1000 + part * unit
 }
 
-fn escape<C: Coder>(coder: &mut C, cell: Cell) -> Result<Decimal, Malformed> {
+pub(super) fn escape<C: Coder>(coder: &mut C, cell: Cell) -> Result<Decimal, Malformed> {
     let value = match cell {
         Cell::Escape(value) => value,
         _ => Decimal::new(0, 0),

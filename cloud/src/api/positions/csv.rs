@@ -7,7 +7,7 @@ use crate::store::Position;
 pub(super) struct Csv;
 
 /// The names of [`PositionRow`], in its order. Written apart, so that a period without rows has its header too.
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 20] = [
     "epoch",
     "sequence",
     "time",
@@ -20,6 +20,13 @@ const COLUMNS: [&str; 13] = [
     "satellites",
     "quality",
     "verdict",
+    "ignition",
+    "inputs",
+    "odometer_m",
+    "vdop",
+    "pdop",
+    "satellites_in_view",
+    "fix_mode",
     "received_at",
 ];
 

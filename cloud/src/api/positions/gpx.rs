@@ -3,7 +3,7 @@
 //! GPX has no place for speed and course, so they stand in Garmin's TrackPointExtension v2, which most programs read.
 //! A point without a position cannot be written and is left out; the CSV has it.
 
-use avl_shared::fix::{Decimal, Quality, UtcMillis};
+use avl_shared::fix::{Decimal, FixMode, Quality, UtcMillis};
 use avl_shared::identity::VehicleKey;
 use avl_shared::sequence::Epoch;
 use quick_xml::Writer;
@@ -112,9 +112,11 @@ fn point(xml: &mut Writer<&mut Vec<u8>>, segment: &Segment, position: &Position)
     if !fix.verdict.is_empty() {
         text(xml, "cmt", &format!("doubted: {}", row.verdict))?;
     }
-    optional(xml, "fix", fix_type(fix.quality))?;
+    optional(xml, "fix", fix_type(fix.quality, fix.mode))?;
     optional(xml, "sat", row.satellites)?;
     optional(xml, "hdop", fix.hdop)?;
+    optional(xml, "vdop", fix.vdop)?;
+    optional(xml, "pdop", fix.pdop)?;
     if row.speed_mps.is_some() || fix.course.is_some() {
         xml.write_event(Event::Start(BytesStart::new("extensions")))?;
         xml.write_event(Event::Start(BytesStart::new("gpxtpx:TrackPointExtension")))?;
@@ -126,13 +128,15 @@ fn point(xml: &mut Writer<&mut Vec<u8>>, segment: &Segment, position: &Position)
     xml.write_event(Event::End(BytesEnd::new("trkpt")))
 }
 
-/// GPX knows none, 2d, 3d, dgps and pps; a plain fix does not say whether it is 2d or 3d, so it says nothing.
-fn fix_type(quality: Quality) -> Option<&'static str> {
+/// GPX knows none, 2d, 3d, dgps and pps; a plain fix whose gateway does not send the mode says nothing.
+fn fix_type(quality: Quality, mode: Option<FixMode>) -> Option<&'static str> {
     match quality {
         Quality::NoFix => Some("none"),
         Quality::Dgps | Quality::Rtk | Quality::FloatRtk => Some("dgps"),
         Quality::Pps => Some("pps"),
-        Quality::Gps | Quality::DeadReckoning | Quality::Manual | Quality::Simulation => None,
+        Quality::Gps | Quality::DeadReckoning | Quality::Manual | Quality::Simulation => {
+            mode.map(FixMode::name)
+        }
     }
 }
 

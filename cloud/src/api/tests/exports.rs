@@ -79,7 +79,8 @@ struct Point {
 
 /// The points, and the number of segments. Checks that every element is closed and stands where GPX 1.1 has it.
 fn points(xml: &[u8]) -> (Vec<Point>, usize) {
-    const ORDER: [&str; 8] = ["ele", "time", "cmt", "fix", "sat", "hdop", "extensions", "end"];
+    const ORDER: [&str; 10] =
+        ["ele", "time", "cmt", "fix", "sat", "hdop", "vdop", "pdop", "extensions", "end"];
     let mut reader = Reader::from_reader(xml);
     reader.config_mut().check_end_names = true;
     let (mut points, mut segments, mut open) = (Vec::new(), 0, Vec::<String>::new());

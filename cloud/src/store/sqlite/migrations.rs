@@ -7,8 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::SchemaError;
 
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/001_fleet_positions_ledger.sql"), include_str!("migrations/002_control.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/001_fleet_positions_ledger.sql"),
+    include_str!("migrations/002_control.sql"),
+    include_str!("migrations/003_optional_columns.sql"),
+];
 
 /// Applies what is missing, in one transaction. Two processes may do so at the same time: the second finds it done.
 pub(super) fn migrate(connection: &mut Connection) -> Result<(), SchemaError> {

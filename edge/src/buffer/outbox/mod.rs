@@ -149,6 +149,18 @@ impl Outbox {
         self.bounds.max_bytes = max_bytes;
     }
 
+    /// What the history remembers of its recalls, as given with [`Outbox::append_recalled`].
+    #[must_use]
+    pub fn recalls(&self) -> &[u8] {
+        &self.state.recalls
+    }
+
+    /// The largest odometer total of any fix recorded here, in metres.
+    #[must_use]
+    pub fn odometer_m(&self) -> Option<u64> {
+        self.state.odometer_m
+    }
+
     /// The newest fix on flash, whether acknowledged or not, and its number.
     ///
     /// # Errors
@@ -169,11 +181,34 @@ impl Outbox {
         boot_id: u32,
         cursor: Option<Vec<u8>>,
     ) -> Result<(), BufferError> {
+        self.append_with(fixes, boot_id, |state| {
+            if let Some(cursor) = cursor {
+                state.cursor = cursor;
+            }
+        })
+    }
+
+    /// Like [`Outbox::append`], for fixes that were held back before, with what the history remembers from now on.
+    ///
+    /// # Errors
+    /// See [`Outbox::append`].
+    pub fn append_recalled(&mut self, fixes: Vec<Fix>, recalls: Vec<u8>) -> Result<(), BufferError> {
+        // They have a time, so no boot to count from.
+        self.append_with(fixes, 0, |state| state.recalls = recalls)
+    }
+
+    fn append_with(
+        &mut self,
+        fixes: Vec<Fix>,
+        boot_id: u32,
+        mark: impl FnOnce(&mut State),
+    ) -> Result<(), BufferError> {
         if fixes.is_empty() {
             return Ok(());
         }
         let count = fixes.len() as u64;
         let boot_id = fixes.iter().any(|fix| fix.uptime.is_some()).then_some(boot_id);
+        let odometer_m = fixes.iter().filter_map(|fix| fix.odometer).max();
         let mut batch = Batch { epoch: self.state.epoch, first: self.state.next, boot_id, fixes };
         let mut encoded = block::wrap(Kind::Plain, &batch::encode(&batch)?);
 
@@ -195,9 +230,8 @@ impl Outbox {
         state.next += count;
         state.held.insert(range);
         state.bytes += encoded.len() as u64;
-        if let Some(cursor) = cursor {
-            state.cursor = cursor;
-        }
+        state.odometer_m = state.odometer_m.max(odometer_m);
+        mark(&mut state);
         change.put.push((range.first(), encoded));
         self.commit(state, change, Durability::Now)?;
         self.newest = Some(range.first());

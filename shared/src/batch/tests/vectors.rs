@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::*;
-use crate::fix::{Decimal, Quality, Verdict};
+use crate::fix::{Decimal, FixMode, Quality, Verdict};
 
-const NAMES: [&str; 3] = ["one-fix", "short-drive", "odd-values"];
+const NAMES: [&str; 5] = ["one-fix", "short-drive", "odd-values", "optional-columns", "odd-optional-columns"];
 
 fn path(name: &str, extension: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/batch").join(name).with_extension(extension)
@@ -49,6 +49,11 @@ fn fix_of(json: &Value) -> Fix {
         verdict: Verdict::from_bits_retain(number("verdict").unwrap().try_into().unwrap()),
         inputs: number("inputs").map(|inputs| inputs.try_into().unwrap()),
         uptime: number("uptime"),
+        vdop: decimal("vdop"),
+        pdop: decimal("pdop"),
+        in_view: number("in_view").map(|count| count.try_into().unwrap()),
+        mode: number("mode").map(|code| FixMode::from_code(code.try_into().unwrap()).unwrap()),
+        odometer: number("odometer"),
     }
 }
 
