@@ -62,7 +62,7 @@ async fn an_empty_period_is_a_file_with_a_header() {
         "attachment; filename=\"demo_van-1_20200101T000000Z_20200102T000000Z.csv\""
     );
     let mut reader = csv::Reader::from_reader(answer.body.as_slice());
-    assert_eq!(reader.headers().unwrap().len(), 13);
+    assert_eq!(reader.headers().unwrap().len(), 20);
     assert_eq!(reader.records().count(), 0);
 
     let answer = export(&fixture, "format=gpx&from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z").await;
