@@ -6,7 +6,7 @@
 #
 #   --image      an image for the board with a FAT boot partition and an ext4 root that starts systemd, such as Raspberry Pi OS
 #   --deb        the agent's package for that board; installed at the first boot
-#   --config     becomes /etc/avl-edge/avl-edge.toml
+#   --config     becomes /etc/avl-edge.toml
 #   --enrolment  one gateway's single-use enrolment ('avl-cloud token --text'); goes to avl-enrol.txt on the boot partition,
 #                which any computer can read and write, and is removed once the gateway has its certificate
 #   --out        write an image file; --device writes a card and asks before it does (--yes does not)
@@ -111,8 +111,7 @@ wants=/etc/systemd/system/multi-user.target.wants/avl-edge-firstboot.service
 debugfs -R "stat $wants" "$card?offset=$root" 2>/dev/null | grep -q 'Type: symlink' ||
     ext4 "symlink $wants /etc/systemd/system/avl-edge-firstboot.service"
 if [ -n "$config" ]; then
-    folder etc/avl-edge
-    put "$config" /etc/avl-edge/avl-edge.toml 100644
+    put "$config" /etc/avl-edge.toml 100644
 fi
 if [ -n "$enrolment" ]; then
     echo "flash-sd: boot partition: enrolment"

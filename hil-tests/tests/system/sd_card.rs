@@ -71,7 +71,7 @@ fn a_flashed_card_carries_package_configuration_and_enrolment() -> anyhow::Resul
         ),
     )?;
     let read = |path: &str| run(folder.path(), &format!("debugfs -R 'cat {path}' root.img 2>/dev/null"));
-    assert_eq!(read("/etc/avl-edge/avl-edge.toml")?, "# the gateway's\n");
+    assert_eq!(read("/etc/avl-edge.toml")?, "# the gateway's\n");
     assert!(
         read("/etc/systemd/system/avl-edge-firstboot.service")?.contains("dpkg --force-confold --install")
     );
