@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde::Deserialize;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 
 /// A healthy agent says less than this in an hour; a failing part once every few seconds.
 const REPEAT_PER_MINUTE: u32 = 10;
@@ -37,7 +37,7 @@ impl LogConfig {
     /// # Errors
     /// What is wrong with the level.
     pub fn validate(&self) -> Result<(), String> {
-        EnvFilter::try_new(&self.level).map(drop).map_err(|error| format!("{:?}: {error}", self.level))
+        self.level.parse::<Targets>().map(drop).map_err(|error| format!("{:?}: {error}", self.level))
     }
 }
 

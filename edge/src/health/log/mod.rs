@@ -14,9 +14,10 @@ pub use ring::{LogLine, LogRing};
 
 use std::io::{self, IsTerminal};
 
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use limit::RepeatLimit;
 
@@ -32,7 +33,8 @@ pub struct Log {
 /// # Errors
 /// When the process logs already.
 pub fn start(config: &LogConfig) -> Result<Log, tracing_subscriber::util::TryInitError> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(&config.level));
+    let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());
+    let filter = asked.or_else(|| config.level.parse().ok()).unwrap_or_else(Targets::new);
     let log = Log { ring: LogRing::default(), limiter: Limiter::new(config.repeat_per_minute) };
     let shown = match config.format {
         LogFormat::Plain => tracing_subscriber::fmt::layer()
