@@ -34,7 +34,7 @@ pub struct Log {
 /// When the process logs already.
 pub fn start(config: &LogConfig) -> Result<Log, tracing_subscriber::util::TryInitError> {
     let asked = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse::<Targets>().ok());
-    let filter = asked.or_else(|| config.level.parse().ok()).unwrap_or_else(Targets::new);
+    let filter = asked.or_else(|| config.level.parse().ok()).unwrap_or_default();
     let log = Log { ring: LogRing::default(), limiter: Limiter::new(config.repeat_per_minute) };
     let shown = match config.format {
         LogFormat::Plain => tracing_subscriber::fmt::layer()
