@@ -1,4 +1,4 @@
-//! Link messages, their framing on QUIC, and the MQTT topic names.
+//! Link messages and their framing on QUIC; [`mqtt`] has topics and payloads of the same messages on MQTT.
 //!
 //! Control stream: each message behind its length as a Protobuf varint.
 //! Lane stream: each batch behind one flag byte ([`LANE_ACK_WANTED`]) and its length as a varint.
@@ -7,8 +7,9 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
-use crate::identity::VehicleKey;
 use crate::sequence::{RangeSet, SequenceRange};
+
+pub mod mqtt;
 
 /// The generated messages; `proto/avl/v1/link.proto` documents them.
 #[allow(clippy::pedantic, clippy::all, unreachable_pub)]
@@ -220,18 +221,6 @@ pub fn ranges_from_message(ranges: &[message::Range]) -> Result<RangeSet, LinkEr
 #[must_use]
 pub fn ranges_to_message(ranges: &RangeSet) -> Vec<message::Range> {
     ranges.ranges().iter().map(|range| message::Range { first: range.first(), last: range.last() }).collect()
-}
-
-/// Where a vehicle publishes (QoS 1).
-#[must_use]
-pub fn topic_up(vehicle: &VehicleKey) -> String {
-    format!("avl/v1/{vehicle}/up")
-}
-
-/// Where a vehicle listens.
-#[must_use]
-pub fn topic_down(vehicle: &VehicleKey) -> String {
-    format!("avl/v1/{vehicle}/down")
 }
 
 #[cfg(test)]

@@ -74,6 +74,7 @@ pub(super) fn welcome(received: &RangeSet, hello: &Hello, now: UtcMillis) -> Wel
         server_time_ms: now,
         max_batch_bytes: u32::try_from(batch::MAX_BYTES).unwrap_or(u32::MAX),
         batch_versions: batch::FORMATS.map(u32::from).to_vec(),
+        connection: hello.connection,
     }
 }
 

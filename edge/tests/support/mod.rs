@@ -143,6 +143,7 @@ impl Cloud {
             interfaces: Vec::new(),
             budget: Default::default(),
             quic: QuicConfig { address: self.address.to_string(), server_name: Some("localhost".to_owned()) },
+            mqtt: None,
         }
     }
 }

@@ -18,6 +18,13 @@ use super::{Batch, DecodeError, EncodeError, Header, MAX_BYTES, MAX_FIXES};
 
 /// High nibble of the first byte; no text and no Protobuf message of ours begins with it.
 const MAGIC: u8 = 0xA0;
+
+/// Whether a batch, of whatever version, may begin with this byte.
+#[must_use]
+pub const fn begins_with(byte: u8) -> bool {
+    byte & 0xF0 == MAGIC
+}
+
 /// Low nibble of the first byte: names the layout and the table of priors together, because at ten fixes a batch a
 /// byte of its own for the table would cost 1.5 %. Any change to either takes the next number.
 const FORMAT: u8 = 1;
@@ -68,7 +75,7 @@ fn varint(bytes: &[u8], from: usize) -> Result<(u64, usize), DecodeError> {
 
 pub(crate) fn format(bytes: &[u8]) -> Result<u8, DecodeError> {
     let &first = bytes.first().ok_or(DecodeError::Truncated { length: 0 })?;
-    if first & 0xF0 == MAGIC { Ok(first & 0x0F) } else { Err(DecodeError::NotABatch(first)) }
+    if begins_with(first) { Ok(first & 0x0F) } else { Err(DecodeError::NotABatch(first)) }
 }
 
 fn read_plain(bytes: &[u8]) -> Result<Plain, DecodeError> {

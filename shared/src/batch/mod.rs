@@ -18,6 +18,8 @@ mod symbol;
 pub mod training;
 mod walk;
 
+pub use frame::begins_with;
+
 use crate::fix::Fix;
 use crate::sequence::{Epoch, SequenceRange};
 
