@@ -11,6 +11,7 @@ use super::Config;
 use super::error::ConfigError;
 use super::units::ByteSize;
 use crate::uplink::interfaces;
+use crate::uplink::mqtt::MqttConfig;
 
 /// Environment variables with this prefix override keys: `AVL_EDGE__UPLINK__LATENCY=60s`.
 pub const ENV_PREFIX: &str = "AVL_EDGE__";
@@ -66,6 +67,9 @@ fn check(file: &Path, config: &Config) -> Result<(), ConfigError> {
         let cause = format!("{:?} is not HOST:PORT", config.uplink.quic.address);
         let cure = "write it as in \"gateway.example.com:7443\" or \"[2001:db8::1]:7443\"";
         return Err(ConfigError::value(file, "uplink.quic.address", &cause, cure));
+    }
+    if let Some(Err(bad)) = config.uplink.mqtt.as_ref().map(MqttConfig::check) {
+        return Err(ConfigError::value(file, bad.key, &bad.cause, bad.cure));
     }
     if let Err((key, cause, cure)) = config.buffer.validate() {
         return Err(ConfigError::value(file, key, &cause, cure));

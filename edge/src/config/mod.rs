@@ -62,3 +62,18 @@ pub struct Config {
 fn default_state_dir() -> PathBuf {
     PathBuf::from("/var/lib/avl-edge")
 }
+
+/// Host and port of `HOST:PORT`; an IPv6 host without its brackets.
+#[must_use]
+pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?,
+        None if host.contains(':') => return None,
+        None => host,
+    };
+    if host.is_empty() {
+        return None;
+    }
+    Some((host, port.parse().ok().filter(|port| *port != 0)?))
+}

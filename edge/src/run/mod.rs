@@ -31,7 +31,7 @@ use crate::sensors;
 use crate::source::{self, Kind, Observed, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
-use crate::uplink::{self, Agent, Desk, Ports, Traffic, UplinkSettings};
+use crate::uplink::{self, Agent, Desk, Ports, Traffic, Transports, UplinkSettings};
 
 /// Fixes between source and policy, and between policy and recorder.
 const QUEUED_FIXES: usize = 64;
@@ -125,7 +125,8 @@ async fn drive(
     let streams = Streams { fixes: tapped, levels, asks, recorder: to_recorder };
     let watching = sensors::run(config.sensors.clone(), changes, pulses, board.sensors.clone());
     let deciding = policy::run(parts, streams);
-    let transport = transport.watched(&config.uplink, pace.clone(), traffic);
+    let quic = transport.watched(&config.uplink, pace.clone(), traffic);
+    let transport = Transports::new(&config.uplink, quic, access.clone());
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
     let (own, status, dated_orders) = (config.clone(), buffer.status(), clock.clone());
     let controlling = async {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 
 use super::budget::BudgetConfig;
 use super::interfaces::InterfaceConfig;
-use crate::config::ByteSize;
+use super::mqtt::MqttConfig;
+use crate::config::{ByteSize, host_and_port};
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +33,9 @@ pub struct UplinkConfig {
     pub interfaces: Vec<InterfaceConfig>,
     #[serde(default)]
     pub budget: BudgetConfig,
+    /// The broker, where there is one.
+    #[serde(default)]
+    pub mqtt: Option<MqttConfig>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -48,16 +52,7 @@ impl QuicConfig {
     /// Host and port of `address`; an IPv6 host without its brackets.
     #[must_use]
     pub fn host_and_port(&self) -> Option<(&str, u16)> {
-        let (host, port) = self.address.rsplit_once(':')?;
-        let host = match host.strip_prefix('[') {
-            Some(rest) => rest.strip_suffix(']')?,
-            None if host.contains(':') => return None,
-            None => host,
-        };
-        if host.is_empty() {
-            return None;
-        }
-        Some((host, port.parse().ok().filter(|port| *port != 0)?))
+        host_and_port(&self.address)
     }
 
     /// The name to verify the cloud's certificate against.

@@ -3,7 +3,7 @@
 //!
 //! What to send when is decided by [`lane`], a state machine without I/O; when to connect again by [`backoff`].
 //! [`session`] carries the decisions out on one connection, [`mod@run`] makes connections one after the other. How bytes
-//! travel is behind [`Transport`]: QUIC today, MQTTS beside it later.
+//! travel is behind [`Transport`]; [`failover`] chooses between two of them.
 //!
 //! Promises: nothing is forgotten but on `Ack` or `Welcome.durable`; nothing waits in memory but one batch and what
 //! the transport's send window takes; a connection is not called connected before the cloud's `Welcome`, because a
@@ -13,9 +13,11 @@ pub mod backoff;
 pub mod budget;
 mod config;
 mod desk;
+pub mod failover;
 pub mod interfaces;
 pub mod lane;
 mod ledger;
+pub mod mqtt;
 mod old_epochs;
 mod pace;
 pub mod quic;
@@ -24,6 +26,7 @@ mod run;
 mod session;
 mod socket;
 mod traffic;
+mod transports;
 mod view;
 mod window;
 
@@ -32,6 +35,7 @@ pub use desk::Desk;
 pub use pace::Pace;
 pub use run::{Agent, Ports, UplinkSettings, run};
 pub use traffic::{IPV4_UDP_HEADERS, IPV6_UDP_HEADERS, Traffic};
+pub use transports::Transports;
 pub use view::{LinkState, LinkView};
 
 use std::future::Future;
@@ -44,6 +48,18 @@ use tokio::task::JoinHandle;
 pub trait Transport {
     /// Connects, says hello, and returns when the cloud has welcomed the vehicle.
     fn connect(&mut self, hello: Hello) -> impl Future<Output = Result<Link, ConnectError>> + Send;
+
+    /// Told how the last connection ended: who chooses between several ways learns from it.
+    fn ended(&mut self, _ending: Ending) {}
+}
+
+/// How a connection ended, as far as it says something about its transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// As one of both sides wanted it, or for want of anything to say.
+    Orderly,
+    /// It broke, or the cloud fell silent.
+    Broken,
 }
 
 /// What the vehicle sends on a link before anything of the backlog.
@@ -56,6 +72,8 @@ pub enum Outgoing {
 
 /// One welcomed connection. Dropping `outgoing` and `backlog` closes it.
 pub struct Link {
+    /// `quic` or `mqtt`.
+    pub transport: &'static str,
     pub welcome: Welcome,
     /// Control messages and the batches of the live lane. Has room for one message: when it is taken, the transport has
     /// accepted the one before.
@@ -71,6 +89,8 @@ pub struct Link {
 pub enum LinkEnd {
     /// Nothing was heard from the cloud for the idle timeout.
     Silent,
+    /// Another transport has connected and takes over at once.
+    Superseded,
     /// The connection broke or was closed; for the log.
     Lost(String),
 }
@@ -128,6 +148,10 @@ pub enum ConnectError {
         "none of the interfaces {names} has an address and a route to {address}, or may be used while roaming: see 'ip address' and 'ip route', or correct uplink.interfaces"
     )]
     NoInterface { names: String, address: String },
+    #[error("MQTT broker {address}: {cause}")]
+    Broker { address: String, cause: String },
     #[error("cannot open a UDP socket: {cause}")]
     Socket { cause: String },
+    #[error("{first}; nor by the other transport: {second}")]
+    Both { first: Box<ConnectError>, second: Box<ConnectError> },
 }

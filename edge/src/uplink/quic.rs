@@ -301,7 +301,7 @@ impl QuicTransport {
             meter.count(&connection, ways.traffic());
             end
         });
-        Link { welcome, outgoing, backlog, incoming, end }
+        Link { transport: "quic", welcome, outgoing, backlog, incoming, end }
     }
 }
 

@@ -14,7 +14,7 @@ use super::lane::LanePolicy;
 use super::old_epochs;
 use super::repeated::Repeated;
 use super::session::{Session, SessionEnd};
-use super::{Desk, Link, LinkState, Pace, Transport};
+use super::{Desk, Ending, Link, LinkState, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
 use crate::control::{Feed, Port};
 
@@ -93,7 +93,10 @@ pub async fn run<T: Transport>(
                 let since = Instant::now();
                 failures.clear();
                 show(LinkState::Connected, None);
-                view.update(|view| view.connections += 1);
+                view.update(|view| {
+                    view.connections += 1;
+                    view.transport = Some(link.transport);
+                });
                 desk.show_use();
                 if forget_durable(&link, buffer).await? {
                     continue;
@@ -102,12 +105,18 @@ pub async fn run<T: Transport>(
                     control.welcomed();
                 }
                 let held = buffer.status().borrow().held.count();
-                tracing::info!(held, "connected");
+                let name = link.transport;
+                tracing::info!(held, transport = name, "connected");
                 let end = Session::new(link, buffer, &ports, settings.lane, desk.clone()).run().await?;
                 let lasted = since.elapsed();
                 backoff.connection_ended(since, Instant::now());
+                transport.ended(match end {
+                    SessionEnd::Unanswered | SessionEnd::Broken(_) => Ending::Broken,
+                    _ => Ending::Orderly,
+                });
                 match end {
                     SessionEnd::Done => return Ok(()),
+                    SessionEnd::Superseded => continue,
                     SessionEnd::Drained if lasted >= SHORT_STAY => continue,
                     SessionEnd::Drained => "the cloud is draining".to_owned(),
                     SessionEnd::Lapsed => {

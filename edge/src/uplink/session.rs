@@ -35,6 +35,8 @@ pub(crate) enum SessionEnd {
     Unanswered,
     /// The budget is used up, or the vehicle roams and must not.
     Forbidden,
+    /// Another transport has connected already.
+    Superseded,
     Broken(String),
 }
 
@@ -277,6 +279,7 @@ impl<'a> Session<'a> {
     async fn broken(&mut self, status: &Status) -> SessionEnd {
         match (&mut self.link.end).await {
             Ok(LinkEnd::Silent) if self.lanes.is_quiet(status) => SessionEnd::Lapsed,
+            Ok(LinkEnd::Superseded) => SessionEnd::Superseded,
             Ok(LinkEnd::Silent) => SessionEnd::Broken("nothing heard from the cloud any more".to_owned()),
             Ok(LinkEnd::Lost(cause)) => SessionEnd::Broken(cause),
             Err(error) => SessionEnd::Broken(error.to_string()),
