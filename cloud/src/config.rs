@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::ApiSettings;
 use crate::fleet::FleetSettings;
-use crate::ingest::IngestSettings;
+use crate::ingest::{IngestSettings, MqttSettings};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +40,7 @@ pub struct Config {
     pub api: ApiSettings,
     pub ingest: IngestSettings,
     pub fleet: FleetSettings,
+    pub mqtt: MqttSettings,
 }
 
 impl Default for Config {
@@ -54,6 +55,7 @@ impl Default for Config {
             api: ApiSettings::default(),
             ingest: IngestSettings::default(),
             fleet: FleetSettings::default(),
+            mqtt: MqttSettings::default(),
         }
     }
 }

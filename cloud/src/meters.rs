@@ -12,6 +12,9 @@ pub const INGEST_REJECTS: &str = "avl_ingest_rejects_total";
 pub const INGEST_ACKS: &str = "avl_ingest_acks_total";
 pub const INGEST_DECLARED_LOST: &str = "avl_ingest_declared_lost_total";
 
+pub const MQTT_CONNECTED: &str = "avl_mqtt_connected";
+pub const MQTT_REFUSED: &str = "avl_mqtt_refused_total";
+
 pub const JOURNAL_ENTRIES: &str = "avl_journal_entries_total";
 pub const JOURNAL_BYTES: &str = "avl_journal_bytes_total";
 pub const JOURNAL_ERRORS: &str = "avl_journal_errors_total";
@@ -40,6 +43,11 @@ pub fn describe() {
     describe_counter!(INGEST_REJECTS, "Batches refused for good");
     describe_counter!(INGEST_ACKS, "Acknowledgements sent");
     describe_counter!(INGEST_DECLARED_LOST, "Numbers that vehicles declared lost");
+    describe_gauge!(MQTT_CONNECTED, "1 while vehicles' messages come from the MQTT broker");
+    describe_counter!(
+        MQTT_REFUSED,
+        "MQTT messages that can never be taken, by reason: released from the broker and gone"
+    );
     describe_counter!(JOURNAL_ENTRIES, "Entries made durable");
     describe_counter!(JOURNAL_BYTES, Unit::Bytes, "Bytes of these entries");
     describe_counter!(JOURNAL_ERRORS, "Group commits that failed");

@@ -23,7 +23,7 @@ pub(crate) struct Arguments {
     /// Where everything is kept: keys, journal, store. Made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest] and [fleet]
+    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest], [fleet] and [mqtt]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// API and map, plain HTTP [default: 127.0.0.1:8080]; port 0 takes a free one
@@ -35,6 +35,9 @@ pub(crate) struct Arguments {
     /// Enrolment, HTTPS on TCP [default: the number of --quic]
     #[arg(long, value_name = "ADDR")]
     enrol: Option<SocketAddr>,
+    /// MQTT broker that vehicles publish to, mqtts://HOST[:PORT] [default: none]
+    #[arg(long, value_name = "URL")]
+    mqtt: Option<String>,
     /// DNS name or address that gateways reach this server by; may be repeated
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
@@ -63,6 +66,7 @@ fn configure(arguments: Arguments) -> anyhow::Result<Config> {
     config.http = arguments.http.unwrap_or(config.http);
     config.quic = arguments.quic.unwrap_or(config.quic);
     config.enrol = arguments.enrol.or(config.enrol);
+    config.mqtt.url = arguments.mqtt.or(config.mqtt.url);
     config.names.extend(arguments.names);
     if let Some(lifetime) = arguments.vehicle_certificate_lifetime {
         config.fleet.certificate_lifetime = lifetime;

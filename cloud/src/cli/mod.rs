@@ -2,6 +2,7 @@
 
 mod all;
 mod audit;
+mod broker;
 mod command;
 mod configure;
 mod crl;
@@ -37,6 +38,7 @@ struct Cli {
 enum Command {
     All(all::Arguments),
     Audit(audit::Arguments),
+    Broker(broker::Arguments),
     #[command(name = "command")]
     Order(command::Arguments),
     Configure(configure::Arguments),
@@ -54,6 +56,7 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::All(arguments) => all::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
+        Command::Broker(arguments) => broker::run(&arguments),
         Command::Order(arguments) => command::run(arguments),
         Command::Configure(arguments) => configure::run(&arguments),
         Command::Release(arguments) => release::run(arguments),

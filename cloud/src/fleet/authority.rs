@@ -191,6 +191,17 @@ impl Authority {
         params.subject_alt_names = CertificateParams::new(names)?.subject_alt_names;
         Ok(params.signed_by(key, &self.issuer)?.pem())
     }
+
+    /// Signs a part of the cloud as a client. A vehicle's name has a slash, so the name of a part is never a vehicle's.
+    pub(super) fn issue_part(
+        &self,
+        name: &str,
+        key: &impl PublicKeyData,
+        now: SystemTime,
+    ) -> Result<CertificateDer<'static>, AuthorityError> {
+        let params = leaf(name, ExtendedKeyUsagePurpose::ClientAuth, now, SERVER_LIFETIME)?;
+        Ok(params.signed_by(key, &self.issuer)?.der().clone())
+    }
 }
 
 enum FileOrSigning {

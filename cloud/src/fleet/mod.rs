@@ -5,6 +5,7 @@
 //! nothing that a request says about itself. A revocation outlives restarts and reaches open connections within seconds.
 
 pub mod authority;
+pub mod broker;
 pub mod certificates;
 pub mod control;
 pub mod deny;

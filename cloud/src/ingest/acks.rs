@@ -34,6 +34,11 @@ impl AckPolicy {
         self.asked = true;
     }
 
+    /// How many ranges an acknowledgement would list now.
+    pub(super) fn fragments(&self) -> usize {
+        self.unacknowledged.ranges().len()
+    }
+
     /// The time of the next acknowledgement if nobody asks before.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline

@@ -1,4 +1,4 @@
-//! The vehicles' side: QUIC with mutual TLS, one session a connection.
+//! The vehicles' side: QUIC with mutual TLS, one session a connection; and [`mqtt`], by way of a broker.
 //!
 //! What it promises: a vehicle is who its certificate says, and one that is revoked is closed within seconds; a batch is decoded and its checksum verified before it
 //! is taken; it is acknowledged only when the journal has it on disk. What a peer can cost is bounded: handshakes by
@@ -12,6 +12,7 @@ mod close;
 mod endpoint;
 mod framing;
 mod greeting;
+mod mqtt;
 mod registry;
 mod server;
 mod session;
@@ -23,5 +24,6 @@ mod tests;
 
 pub use close::CloseReason;
 pub use endpoint::{EndpointError, bind, load_or_create_reset_key, server_config};
+pub use mqtt::{MakeTls, MqttIngest, MqttSettings, MqttSettingsError};
 pub use server::Ingest;
 pub use settings::IngestSettings;

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::admission::{Admission, Gate};
 use super::framing::MAX_RESERVATION;
+use super::mqtt::{MakeTls, MqttIngest, MqttSettings};
 use super::registry::Registry;
 use super::session::{self, Context};
 use super::settings::IngestSettings;
@@ -48,6 +49,12 @@ impl Ingest {
             settings,
         };
         Self { endpoint, context: Arc::new(context), gate }
+    }
+
+    /// The intake by MQTT, on the same journal and within the same memory.
+    #[must_use]
+    pub fn mqtt(&self, settings: MqttSettings, broker: (String, u16), tls: MakeTls) -> MqttIngest {
+        MqttIngest::new(Arc::clone(&self.context), settings, broker, tls)
     }
 
     /// # Errors

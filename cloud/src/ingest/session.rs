@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::{
-    Ack, DeclareLost, Draining, Hello, Reject, ToVehicle, frame_message, ranges_from_message,
-    ranges_to_message, to_cloud, to_vehicle,
+    Ack, DeclareLost, Draining, Hello, Reject, ToVehicle, frame_message, ranges_to_message, to_cloud,
+    to_vehicle,
 };
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use bytes::Bytes;
@@ -28,12 +28,12 @@ use super::framing::{Control, FrameReader, Lane, ReadFailure};
 use super::greeting::{Heard, MAX_RANGES, agent, hear, identify, welcome};
 use super::registry::{Registered, Registry};
 use super::settings::IngestSettings;
-use super::verify::{Verified, verify};
+use super::verify::{Verified, known, lost_ranges, verify};
 use crate::fleet::control::{Control as Orders, Delivery};
 use crate::fleet::deny::Deny;
 use crate::journal::{Journal, JournalError, Kind, Record, Transport};
 use crate::meters;
-use crate::store::{MAX_SEQUENCE, Store};
+use crate::store::Store;
 use crate::time::now_utc;
 
 const MAX_PENDING: usize = 64;
@@ -319,10 +319,7 @@ impl Session<'_> {
         if found != self.epoch {
             return Err(CloseReason::OtherEpoch { expected: self.epoch, found }.into());
         }
-        let ranges = ranges_from_message(&lost.ranges).map_err(CloseReason::from)?;
-        if ranges.last().is_some_and(|last| last > MAX_SEQUENCE) {
-            return Err(CloseReason::SequenceOverflow.into());
-        }
+        let ranges = lost_ranges(&lost)?;
         if ranges.is_empty() {
             return Ok(());
         }
@@ -360,8 +357,7 @@ impl Session<'_> {
 
     /// Makes durable that every number below the hello's next one was given to a fix: gaps are known from then on.
     async fn know(&mut self, hello: &Hello) -> Result<(), End> {
-        let kept = Hello { epoch: hello.epoch, next_sequence: hello.next_sequence, ..Hello::default() };
-        let record = self.record(Kind::Known, kept.encode_to_vec().into());
+        let record = self.record(Kind::Known, known(hello));
         let receipt = self.context.journal.append(record).await?;
         self.pending.push_back(Box::pin(async move {
             receipt.await?;

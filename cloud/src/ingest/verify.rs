@@ -1,8 +1,10 @@
 //! Whether a batch is taken: a pure function of its bytes and the session's epoch.
 
 use avl_shared::batch::{self, Header};
-use avl_shared::link::Reject;
-use avl_shared::sequence::{Epoch, SequenceRange};
+use avl_shared::link::{DeclareLost, Hello, Reject, ranges_from_message};
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
+use bytes::Bytes;
+use prost::Message;
 
 use super::close::CloseReason;
 use crate::store::MAX_SEQUENCE;
@@ -42,6 +44,21 @@ pub(super) fn verify(bytes: &[u8], epoch: Epoch) -> Verified {
         return Verified::Close(CloseReason::SequenceOverflow);
     }
     Verified::Batch(range)
+}
+
+/// The numbers that a vehicle gives up.
+pub(super) fn lost_ranges(lost: &DeclareLost) -> Result<RangeSet, CloseReason> {
+    let ranges = ranges_from_message(&lost.ranges)?;
+    if ranges.last().is_some_and(|last| last > MAX_SEQUENCE) {
+        return Err(CloseReason::SequenceOverflow);
+    }
+    Ok(ranges)
+}
+
+/// What the journal keeps of a hello: every number below its next one was given to a fix.
+pub(super) fn known(hello: &Hello) -> Bytes {
+    let kept = Hello { epoch: hello.epoch, next_sequence: hello.next_sequence, ..Hello::default() };
+    kept.encode_to_vec().into()
 }
 
 #[cfg(test)]

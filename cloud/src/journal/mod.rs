@@ -51,6 +51,7 @@ impl Kind {
 #[repr(u8)]
 pub enum Transport {
     Quic = 1,
+    Mqtt = 2,
 }
 
 impl Transport {
@@ -58,6 +59,7 @@ impl Transport {
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Quic),
+            2 => Some(Self::Mqtt),
             _ => None,
         }
     }

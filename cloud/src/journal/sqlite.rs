@@ -23,7 +23,7 @@ CREATE TABLE entries (
     offset      INTEGER PRIMARY KEY,
     vehicle     TEXT    NOT NULL, -- fleet/vehicle
     kind        INTEGER NOT NULL, -- 1 batch, 2 declared lost, 3 known sequence numbers
-    transport   INTEGER NOT NULL, -- 1 QUIC
+    transport   INTEGER NOT NULL, -- 1 QUIC, 2 MQTT
     received_at INTEGER NOT NULL, -- milliseconds since 1970-01-01 UTC
     value       BLOB    NOT NULL
 ) STRICT;

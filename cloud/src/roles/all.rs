@@ -22,12 +22,13 @@ use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::fleet::authority::Authority;
+use crate::fleet::broker::cloud_client;
 use crate::fleet::certificates::Certificates;
 use crate::fleet::control::{Control, release_router};
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::fleet::tokens::Tokens;
 use crate::fleet::{Issuing, deny, enrolment, listener, renewal};
-use crate::ingest::{self, Ingest};
+use crate::ingest::{self, Ingest, MqttIngest, MqttSettings};
 use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
 use crate::live::LiveFeed;
@@ -98,6 +99,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     parts.start(Stage::Intake, "control", |stop| control.clone().run(stop));
     parts.start(Stage::Serve, "list of revoked vehicles", |stop| following.run(stop));
     let ingest = Ingest::new(quic.clone(), journal, store, control, deny, config.ingest.clone());
+    if let Some(broker) = config.mqtt.broker()? {
+        let mqtt = start_mqtt(&ingest, &config.mqtt, broker, &authority)?;
+        parts.start(Stage::Intake, "MQTT intake", |stop| mqtt.run(stop));
+    }
     parts.start(Stage::Intake, "ingest", |stop| ingest.run(stop));
     let renewal = start_enrolment(
         &mut parts,
@@ -133,6 +138,20 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         Ok(()) => Ok(()),
         Err(part) => bail!("{part} ended by itself; see the log before this line"),
     }
+}
+
+fn start_mqtt(
+    ingest: &Ingest,
+    settings: &MqttSettings,
+    broker: (String, u16),
+    authority: &Arc<Authority>,
+) -> anyhow::Result<MqttIngest> {
+    let (authority, further) = (Arc::clone(authority), settings.authorities.clone());
+    let name = settings.server_name.clone().unwrap_or_else(|| broker.0.clone());
+    let tls = move || cloud_client(&authority, &name, further.as_deref(), SystemTime::now());
+    // What cannot be used is said at the start, not at each attempt to connect.
+    tls()?;
+    Ok(ingest.mqtt(settings.clone(), broker, Box::new(tls)))
 }
 
 #[allow(clippy::too_many_arguments)]
