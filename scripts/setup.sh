@@ -42,6 +42,8 @@ for want in "${@:-build}"; do
         # The monitor is driven on a real terminal; systemd judges the unit.
         command -v tmux >/dev/null || packages+=(tmux)
         command -v systemd-analyze >/dev/null || packages+=(systemd)
+        [ -x /usr/sbin/mosquitto ] || [ -x /usr/local/sbin/mosquitto ] || [ -x /usr/bin/mosquitto ] ||
+            packages+=(mosquitto)
         ;;
     *) fail "unknown part '$want': build or test" ;;
     esac

@@ -112,6 +112,14 @@ impl Child {
         Self::spawn(command, name, arguments, log, environment)
     }
 
+    /// As [`Child::start_in`], for a program of the machine.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_program(program: &Path, name: &str, arguments: &[&str], log: &Path) -> anyhow::Result<Self> {
+        Self::spawn(Command::new(program), name, arguments, log, &[])
+    }
+
     fn spawn(
         mut command: Command,
         name: &str,

@@ -149,6 +149,15 @@ impl Edge {
         Ok(Self { config, log: log.to_owned(), once, environment: Vec::new(), child: None })
     }
 
+    /// Adds sections to its configuration.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn configure_also(&self, sections: &str) -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(&self.config)? + sections;
+        std::fs::write(&self.config, text).with_context(|| self.config.display().to_string())
+    }
+
     /// Gets the gateway its certificate.
     ///
     /// # Errors

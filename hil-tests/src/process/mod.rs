@@ -1,11 +1,13 @@
 //! The real programs, as an operator runs them: started with flags and files, watched by their output, killed
 //! with signal 9 or stopped with SIGTERM, always gone when dropped.
 
+mod broker;
 mod child;
 mod cloud;
 mod edge;
 mod scene;
 
+pub use broker::Broker;
 pub use child::{Child, Output, program, run};
 pub use cloud::{Cloud, Ports};
 pub use edge::{Buffer, Edge, Source, Tuning};

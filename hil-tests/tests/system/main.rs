@@ -15,6 +15,7 @@ mod installers;
 mod kills;
 mod link_faults;
 mod live_map;
+mod mqtt;
 mod networks;
 mod policy;
 mod power_cuts;

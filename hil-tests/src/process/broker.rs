@@ -1,0 +1,124 @@
+//! Mosquitto, as `deploy/mosquitto` ships it: the same configuration and access rules, on other ports and folders.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use super::child::{Child, run};
+use super::scene::eventually;
+
+/// Where Debian puts it: not on everybody's path.
+const PLACES: [&str; 3] = ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/usr/bin/mosquitto"];
+const READY: Duration = Duration::from_secs(20);
+
+/// A broker that vehicles and the cloud find at fixed ports, also after a restart.
+#[derive(Debug)]
+pub struct Broker {
+    program: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+    vehicles: SocketAddr,
+    cloud: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Broker {
+    /// Mosquitto's program; `None`, said loudly, on a machine that has it not. In CI that is a failure.
+    ///
+    /// # Panics
+    /// In CI (`CI=true`), when it is absent: a test that silently did not run proves nothing.
+    #[must_use]
+    #[allow(clippy::panic)]
+    pub fn program() -> Option<PathBuf> {
+        let found = PLACES.iter().map(PathBuf::from).find(|path| path.is_file());
+        if found.is_none() {
+            let absent = "mosquitto is not installed ('./scripts/setup.sh test' installs it)";
+            assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{absent}");
+            eprintln!("SKIPPED: {absent}");
+        }
+        found
+    }
+
+    /// Makes its certificates with `avl-cloud broker` and starts it. Without persistence: a kill forgets every session.
+    ///
+    /// # Errors
+    /// When it does not become ready; with its last words.
+    pub async fn start(
+        program: PathBuf,
+        folder: &Path,
+        cloud_data: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let data = cloud_data.display().to_string();
+        let out = folder.display().to_string();
+        let names = ["--name", "localhost", "--name", "127.0.0.1"];
+        let arguments = [&["broker", "--data-dir", &data, "--out", &out][..], &names].concat();
+        run("avl-cloud", &arguments).await?.success().context("avl-cloud broker")?;
+        let shipped = crate::project_root().join("deploy/mosquitto");
+        std::fs::copy(shipped.join("acl"), folder.join("acl"))?;
+        let (vehicles, cloud) = (free_port()?, free_port()?);
+        let mut text = std::fs::read_to_string(shipped.join("mosquitto.conf"))?;
+        for (from, to) in [
+            ("/etc/mosquitto/avl", out.clone()),
+            ("listener 8883", format!("listener {} 127.0.0.1", vehicles.port())),
+            ("listener 8884", format!("listener {} 127.0.0.1", cloud.port())),
+            ("persistence true", "persistence false".to_owned()),
+        ] {
+            anyhow::ensure!(text.contains(from), "the shipped configuration has no {from:?}");
+            text = text.replace(from, &to);
+        }
+        // Started by root it would change its user, and that one may not enter the scene's folders.
+        if rustix::process::geteuid().is_root() {
+            text.push_str("\nuser root\n");
+        }
+        let config = folder.join("mosquitto.conf");
+        std::fs::write(&config, text)?;
+        let mut broker = Self { program, config, log: log.to_owned(), vehicles, cloud, child: None };
+        broker.resume().await?;
+        Ok(broker)
+    }
+
+    /// Starts it again.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn resume(&mut self) -> anyhow::Result<()> {
+        let config = self.config.display().to_string();
+        let mut child = Child::start_program(&self.program, "mosquitto", &["-c", &config], &self.log)?;
+        child.drain();
+        self.child = Some(child);
+        let address = self.vehicles;
+        eventually("the broker listens", READY, || async move {
+            tokio::net::TcpStream::connect(address).await?;
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Signal 9: sessions and queues are gone.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.child.take().context("the broker is not running")?.kill().await
+    }
+
+    /// Where vehicles connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.vehicles
+    }
+
+    /// For `avl-cloud all --mqtt`.
+    #[must_use]
+    pub fn cloud_url(&self) -> String {
+        format!("mqtts://localhost:{}", self.cloud.port())
+    }
+}
+
+/// Free a moment ago; the broker has no way to tell which one it took by itself.
+fn free_port() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
