@@ -48,11 +48,9 @@ pub fn assemble(config: &Config, remembered: Remembered, buffer: &Buffer, board:
     let (pace, follow) = watch::channel(pace);
     let (report_now, asks) = ReportNow::channel();
     let pulses = Pulses::default();
-    let meter = config
-        .sensors
-        .odometer
-        .as_ref()
-        .map(|odometer| Meter::open(odometer, &config.state_dir, remembered.odometer_m, pulses.clone()));
+    let meter = config.sensors.odometer.as_ref().map(|odometer| {
+        Meter::open(odometer, &config.state_dir, remembered.odometer_m, remembered.resumed, pulses.clone())
+    });
     let history = open_history(config, remembered);
     let handle = history.as_ref().map_or_else(HistoryHandle::off, |history| history.handle(buffer));
     let engine = EngineSettings {

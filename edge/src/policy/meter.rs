@@ -15,10 +15,17 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// `recorded_m` is the largest total among the fixes on flash, if any has one.
+    /// `recorded_m` is the largest total among the fixes on flash, if any has one; `repeats` as for
+    /// [`OdometerFile::open`].
     #[must_use]
-    pub fn open(config: &OdometerConfig, state_dir: &Path, recorded_m: Option<u64>, pulses: Pulses) -> Self {
-        let (file, start) = OdometerFile::open(state_dir, config.initial_m(), recorded_m);
+    pub fn open(
+        config: &OdometerConfig,
+        state_dir: &Path,
+        recorded_m: Option<u64>,
+        repeats: bool,
+        pulses: Pulses,
+    ) -> Self {
+        let (file, start) = OdometerFile::open(state_dir, config.initial_m(), recorded_m, repeats);
         let odometer = match (config.source, config.pulses_per_km) {
             (OdometerSource::Pulses, Some(per_km)) => Odometer::wheel(start, per_km),
             _ => Odometer::gnss(start),

@@ -140,14 +140,18 @@ pub struct OdometerFile {
 impl OdometerFile {
     /// Where to start: what the file says or the fixes on flash say, whichever is more; `initial_m` without either. An
     /// `initial_m` that was raised since moves the total up by as much; one that was lowered changes nothing.
+    ///
+    /// `repeats`: the source goes on behind the newest fix on flash (a log), so what the file has beyond it will be
+    /// driven once more. Otherwise it was driven, and only its fixes are lost.
     #[must_use]
-    pub fn open(state_dir: &Path, initial_m: u64, recorded_m: Option<u64>) -> (Self, u64) {
+    pub fn open(state_dir: &Path, initial_m: u64, recorded_m: Option<u64>, repeats: bool) -> (Self, u64) {
         let path = state_dir.join("odometer");
         let stored = fs::read_to_string(&path).ok().and_then(|text| {
             let (metres, initial) = text.trim().split_once(' ')?;
             Some((metres.parse::<u64>().ok()?, initial.parse::<u64>().ok()?))
         });
-        let known = stored.map(|(metres, _)| metres).max(recorded_m);
+        let floor = stored.map(|(metres, _)| metres);
+        let known = if repeats { recorded_m.or(floor) } else { floor.max(recorded_m) };
         let raised = stored.map_or(0, |(_, initial)| initial_m.saturating_sub(initial));
         if stored.is_some_and(|(_, initial)| initial > initial_m) {
             tracing::warn!(
@@ -157,7 +161,15 @@ impl OdometerFile {
             );
         }
         let start = known.map_or(initial_m, |known| known.saturating_add(raised));
-        (Self { path, initial_m, saved_m: stored.map_or(u64::MAX, |(metres, _)| metres) }, start)
+        let saved_m = stored.map_or(u64::MAX, |(metres, _)| metres);
+        let mut file = Self { path, initial_m, saved_m };
+        // Before any fix has it, or the next start would raise it again.
+        if raised > 0
+            && let Err(error) = file.save(start)
+        {
+            tracing::warn!(%error, "the raised odometer cannot be written");
+        }
+        (file, start)
     }
 
     /// Whether so much was driven that it should be written.

@@ -79,17 +79,22 @@ fn pulses_add_up_without_rounding_away() {
 #[test]
 fn the_file_keeps_the_larger_of_what_is_known_and_follows_a_raised_start() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut file, start) = OdometerFile::open(folder.path(), 120_000, None);
+    let (mut file, start) = OdometerFile::open(folder.path(), 120_000, None, false);
     assert_eq!(start, 120_000);
     assert!(file.due(start));
     file.save(120_700).unwrap();
     assert!(!file.due(121_199) && file.due(121_200));
-    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(120_690)).1, 120_700);
-    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(121_300)).1, 121_300);
-    assert_eq!(OdometerFile::open(folder.path(), 130_000, None).1, 130_700);
-    assert_eq!(OdometerFile::open(folder.path(), 10, None).1, 120_700);
+    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(120_690), false).1, 120_700);
+    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(121_300), false).1, 121_300);
+    assert_eq!(OdometerFile::open(folder.path(), 130_000, None, false).1, 130_700);
+    assert_eq!(OdometerFile::open(folder.path(), 10, None, false).1, 130_700);
+    // A raise counts once, however the agent ends after it.
+    assert_eq!(OdometerFile::open(folder.path(), 130_000, Some(130_700), false).1, 130_700);
+    // A log that goes on behind its newest recorded fix drives the rest again.
+    assert_eq!(OdometerFile::open(folder.path(), 130_000, Some(130_400), true).1, 130_400);
+    assert_eq!(OdometerFile::open(folder.path(), 130_000, None, true).1, 130_700);
     std::fs::write(folder.path().join("odometer"), "torn").unwrap();
-    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(120_800)).1, 120_800);
+    assert_eq!(OdometerFile::open(folder.path(), 120_000, Some(120_800), false).1, 120_800);
 }
 
 proptest! {
@@ -99,7 +104,7 @@ proptest! {
         steps in prop::collection::vec((-3..100_i64, -2e6..2e6_f64, prop::option::of(-5..3000_i64), any::<bool>(), any::<bool>()), 1..80),
     ) {
         let folder = tempfile::tempdir().unwrap();
-        let (mut file, start) = OdometerFile::open(folder.path(), 0, None);
+        let (mut file, start) = OdometerFile::open(folder.path(), 0, None, false);
         let (mut odometer, mut time, mut recorded) = (Odometer::gnss(start), 0, 0);
         for (step, north, speed, doubted, cut) in steps {
             time += step;
@@ -112,7 +117,7 @@ proptest! {
             }
             if cut {
                 let start;
-                (file, start) = OdometerFile::open(folder.path(), 0, Some(recorded));
+                (file, start) = OdometerFile::open(folder.path(), 0, Some(recorded), false);
                 prop_assert!(start >= recorded);
                 odometer = Odometer::gnss(start);
             }

@@ -156,6 +156,19 @@ fn thinning_stays_within_its_error_and_a_recall_brings_the_rest() {
     });
 }
 
+/// Metres from one printed fix to the next: by their speeds, over a gap by the straight line.
+fn driven_m(from: &Truth, to: &Truth) -> Option<f64> {
+    let ms = to.time?.checked_sub(from.time?)?;
+    if ms > 10_000 {
+        let here = (to.time?, to.latitude?.value / 60.0, to.longitude?.value / 60.0);
+        return off_track_m(&Truth { time: to.time, ..from.clone() }, &[here])
+            .filter(|metres| *metres > 50.0);
+    }
+    let knots = from.speed_knots?.value.midpoint(to.speed_knots?.value);
+    #[allow(clippy::cast_precision_loss)]
+    Some(knots * 1852.0 / 3_600_000.0 * ms as f64)
+}
+
 /// Killed again and again, the odometer in the cloud never goes back, and in the end it is as long as the drive.
 #[test]
 fn the_odometer_never_decreases_over_kills() {
@@ -191,14 +204,12 @@ fn the_odometer_never_decreases_over_kills() {
         let totals: Vec<u64> = rows.iter().filter_map(|row| row.odometer_m).collect();
         anyhow::ensure!(totals.len() == expected, "{} of {expected} fixes have an odometer", totals.len());
         anyhow::ensure!(totals.is_sorted(), "the odometer went back");
-        let driven: f64 =
-            stage.printed.iter().filter_map(|truth| truth.speed_knots).map(|knots| knots.value).sum();
-        let driven = driven * 1852.0 / 3600.0;
+        let driven = stage.printed.windows(2).filter_map(|pair| driven_m(&pair[0], &pair[1])).sum::<f64>();
         #[allow(clippy::cast_precision_loss)]
         let shown = (totals[expected - 1] - 1_000_000) as f64;
         println!("killed {kills} times; {shown:.0} m shown, {driven:.0} m by the printed speeds");
         // A second's step is lost at each kill, and standing noise is not driven.
-        anyhow::ensure!(shown <= driven && shown > 0.95 * driven, "{shown} m of {driven} m");
+        anyhow::ensure!(shown <= 1.01 * driven && shown > 0.95 * driven, "{shown} m of {driven} m");
         stage.judge().await
     });
 }
