@@ -89,6 +89,8 @@ impl Tracer {
             .env("AVL_FLASH_TRACE", &self.trace)
             .env("AVL_FLASH_ROOT", &self.root)
             .env("RUST_LOG", "info,avl_edge::buffer=debug")
+            // Each claim counts, however often the same is said.
+            .env("AVL_EDGE__LOG__REPEAT_PER_MINUTE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(log)?)
