@@ -42,7 +42,7 @@ pub struct Effective {
 }
 
 /// Every key with the value in force: environment before file before default. `text` is the file's content, which
-/// [`super::load`] has found to be valid; `variable` looks into the environment.
+/// [`super::load()`] has found to be valid; `variable` looks into the environment.
 #[must_use]
 pub fn effective(
     file: &std::path::Path,

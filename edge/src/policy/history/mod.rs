@@ -1,6 +1,6 @@
 //! What thinning or an interval held back stays on the vehicle, for whoever asks for it later.
 //!
-//! A ring of segment files holds wire batches, oldest dropped first ([`ring`]); [`History::recall`] gives the fixes of
+//! A ring of segment files holds wire batches, oldest dropped first ([`ring`]); `recall` gives the fixes of
 //! a period numbers and puts them into the buffer, each once however often it is asked for. Not a tree of sled: fixes
 //! only ever come at one end and go at the other, and a file that grows writes each byte about once.
 //!
