@@ -2,16 +2,20 @@
 //!
 //! What the journal holds counts as received, processed or not: it is durable, and it will be a row.
 
+use std::time::Duration;
+
 use avl_shared::identity::{VehicleId, VehicleKey};
 use avl_shared::sequence::{RangeSet, SequenceRange};
 use serde::Serialize;
 
-use crate::journal::{Journal, JournalError, ReadLimit};
+use crate::journal::{Archive, JournalError, ReadLimit};
 use crate::process::changes_of;
 use crate::store::{Change, EpochLedger, Store, StoreError};
 
 /// One look into the journal behind the store: some megabytes at most.
 const PAGE: ReadLimit = ReadLimit { entries: 1_000, bytes: 4 * 1024 * 1024 };
+/// Entries that are there come within it, over any network.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum AuditError {
@@ -62,24 +66,32 @@ pub struct Report {
 /// When the vehicle is unknown, or journal or store cannot be read.
 pub async fn audit(
     vehicle: &VehicleKey,
-    journal: &dyn Journal,
+    archive: &dyn Archive,
     store: &dyn Store,
 ) -> Result<Report, AuditError> {
-    // The offset before the ledger: what is processed in between is counted twice, which changes nothing.
-    let mut offset = store.next_offset().await?;
+    // Offsets before the ledger: what is processed in between is counted twice, which changes nothing.
+    let mut unprocessed = Vec::new();
+    for mut reader in archive.readers().await? {
+        let begin = store.next_offset(reader.partition()).await?;
+        let end = reader.bounds().await?.end;
+        unprocessed.push((reader, begin..end));
+    }
     let known = store.vehicle(vehicle).await?.is_some();
     let mut ledgers = store.ledgers(vehicle).await?;
     let mut journaled = false;
-    loop {
-        let entries = journal.read(offset, PAGE).await?;
-        let Some(last) = entries.last() else { break };
-        offset = last.offset + 1;
-        for record in entries.iter().filter_map(|entry| entry.record.as_ref().ok()) {
-            if record.vehicle == *vehicle {
-                journaled = true;
-                // What cannot be decoded is not received: it will stay missing.
-                if let Ok(change) = changes_of(record) {
-                    account(&mut ledgers, &change);
+    for (mut reader, mut range) in unprocessed {
+        while range.start < range.end {
+            let entries = reader.read(range.start, PAGE, PATIENCE).await?.entries;
+            // Nothing but holes up to the end.
+            let Some(last) = entries.last() else { break };
+            range.start = last.offset + 1;
+            for record in entries.iter().filter_map(|entry| entry.record.as_ref().ok()) {
+                if record.vehicle == *vehicle {
+                    journaled = true;
+                    // What cannot be decoded is not received: it will stay missing.
+                    if let Ok(change) = changes_of(record) {
+                        account(&mut ledgers, &change);
+                    }
                 }
             }
         }
@@ -184,11 +196,10 @@ mod tests {
     use prost::Message;
 
     use crate::journal::sqlite::SqliteJournal;
-    use crate::journal::{Kind, Record, Transport};
+    use crate::journal::{Journal, Kind, Record, Transport};
     use crate::live::LiveFeed;
     use crate::process::Processor;
-    use crate::store::Commit;
-    use crate::store::conformance::{fix, one_batch, van};
+    use crate::store::conformance::{commit, fix, one_batch, van};
     use crate::store::sqlite::SqliteStore;
     use std::sync::Arc;
 
@@ -222,7 +233,7 @@ mod tests {
         let lost = DeclareLost { epoch: EPOCH.0, ranges, reason: LossReason::BufferFull.into() };
         append(&journal, Kind::Lost, lost.encode_to_vec()).await;
         let before = audit(&van(), &*journal, &*store).await.unwrap();
-        Processor::new(journal.clone(), store.clone(), LiveFeed::default()).catch_up().await.unwrap();
+        Processor::new(store.clone(), LiveFeed::default()).catch_up(&*journal).await.unwrap();
         let after = audit(&van(), &*journal, &*store).await.unwrap();
         assert_eq!(serde_json::to_string(&before).unwrap(), serde_json::to_string(&after).unwrap());
         assert!(!after.complete);
@@ -235,11 +246,11 @@ mod tests {
     async fn a_vehicle_alone_is_enough_where_only_one_fleet_has_it() {
         let temp = tempfile::tempdir().unwrap();
         let (journal, store) = open(&temp);
-        store.commit(one_batch(0, 1, 0)).await.unwrap();
+        commit(&*store, one_batch(0, 1), 0).await.unwrap();
         assert_eq!(find(&van().vehicle, &*store).await.unwrap(), van());
         let other: VehicleKey = "other/van-1".parse().unwrap();
         let known = Change::Known { vehicle: other, epoch: EPOCH, next_sequence: 1 };
-        store.commit(Commit { changes: vec![known], next_offset: 0 }).await.unwrap();
+        commit(&*store, vec![known], 0).await.unwrap();
         assert!(matches!(find(&van().vehicle, &*store).await, Err(AuditError::Ambiguous { .. })));
         let nobody: VehicleKey = "demo/nobody".parse().unwrap();
         assert!(matches!(audit(&nobody, &*journal, &*store).await, Err(AuditError::Unknown(_))));

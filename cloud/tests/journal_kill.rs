@@ -10,6 +10,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use avl_cloud::journal::sqlite::SqliteJournal;
 use avl_cloud::journal::{Journal, Kind, ReadLimit, Record, Transport};
@@ -49,7 +50,7 @@ fn append_for_ever(path: &Path) {
                 next += 1;
             }
             for (number, receipt) in receipts {
-                assert_eq!(receipt.await.unwrap(), number, "offsets follow the order of appends");
+                assert_eq!(receipt.await.unwrap().offset, number, "offsets follow the order of appends");
                 writeln!(out, "{number}").unwrap();
             }
         }
@@ -92,8 +93,10 @@ fn look(path: &Path, from: u64) -> u64 {
         let journal = SqliteJournal::open_read_only(path).unwrap();
         let end = *journal.end().borrow();
         let mut next = from;
+        let mut reader = journal.reader();
         loop {
-            let entries = journal.read(next, ReadLimit { entries: 500, bytes: usize::MAX }).await.unwrap();
+            let limit = ReadLimit { entries: 500, bytes: usize::MAX };
+            let entries = reader.read(next, limit, Duration::ZERO).await.unwrap().entries;
             if entries.is_empty() {
                 break;
             }

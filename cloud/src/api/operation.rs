@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::problem::{ApiError, Problem};
 use super::state::ApiState;
+use crate::journal::Partition;
 
 /// An orchestrator probes every few seconds and gives up after one.
 const READY_WITHIN: Duration = Duration::from_millis(800);
@@ -44,7 +45,7 @@ pub(crate) async fn readyz(State(state): State<ApiState>) -> Result<&'static str
     if *state.draining.borrow() {
         return Err(ApiError::Draining);
     }
-    match tokio::time::timeout(READY_WITHIN, state.store.next_offset()).await {
+    match tokio::time::timeout(READY_WITHIN, state.store.next_offset(Partition::FIRST)).await {
         Ok(Ok(_)) => Ok("ready\n"),
         Ok(Err(error)) => Err(ApiError::Store(error)),
         Err(_) => Err(ApiError::TimedOut(1)),

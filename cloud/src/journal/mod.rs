@@ -1,21 +1,48 @@
 //! The journal: the durable, ordered log of what vehicles sent, and the source of truth.
 //!
-//! What it promises: when [`Receipt`] resolves to an offset, the entry is on disk and survives a power cut; entries
-//! are read in the order of their offsets, and an entry that was answered is never skipped. What it does not do: look
-//! into values, or drop duplicates (the store does).
+//! It has one or more partitions; all of one vehicle lies in one of them. What it promises: when [`Receipt`] resolves
+//! to a place, the entry is on disk and survives a power cut; entries of a partition are read in the order of their
+//! offsets, and an entry that was answered is never skipped. What it does not do: look into values, or drop
+//! duplicates (the store does).
 //!
-//! [`Journal`] is the border at which Kafka can take the place of the embedded log: an append is accepted first, in
-//! order and against a bound, and becomes durable later, many at a time; a reader brings its own offset.
+//! Three borders, at which Kafka can take the place of the embedded log: [`Journal`] takes entries, [`Archive`] shows
+//! what is there, and [`Subscription`] says which partitions this process is to follow, and when no longer.
 
 pub mod sqlite;
+mod subscription;
 
+use std::fmt;
+use std::ops::Range;
 use std::pin::Pin;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
 use bytes::Bytes;
-use tokio::sync::watch;
+
+pub use subscription::{Event, Permanent, Subscription};
+
+/// One of the ordered logs that make up the journal. The embedded journal has only [`Partition::FIRST`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition(pub u32);
+
+impl Partition {
+    pub const FIRST: Self = Self(0);
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Where an entry is: offsets count within a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub partition: Partition,
+    pub offset: u64,
+}
 
 /// What an entry's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,7 +107,7 @@ pub struct Record {
     pub value: Bytes,
 }
 
-/// What is read.
+/// What is read of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub offset: u64,
@@ -100,27 +127,53 @@ pub enum JournalError {
     Closed,
 }
 
-/// Resolves to the offset once the entry is durable. Dropping it takes nothing back.
-pub type Receipt = Pin<Box<dyn Future<Output = Result<u64, JournalError>> + Send>>;
+/// Resolves to the entry's place once it is durable. Dropping it takes nothing back.
+pub type Receipt = Pin<Box<dyn Future<Output = Result<Place, JournalError>> + Send>>;
 
-/// How much one [`Journal::read`] returns: at least one entry where there is one, then up to both limits.
+/// Where entries go.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// Waits for room, then takes the record; records of one caller and one vehicle are appended in the order of
+    /// these calls.
+    async fn append(&self, record: Record) -> Result<Receipt, JournalError>;
+}
+
+/// How much one [`PartitionReader::read`] returns: at least one entry where there is one, then up to both limits.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadLimit {
     pub entries: usize,
     pub bytes: usize,
 }
 
+/// Entries that follow each other in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    pub entries: Vec<Entry>,
+    /// The offset that the partition's next entry will get, as far as the reader has heard.
+    pub end: u64,
+}
+
+/// Reads one partition. It keeps no place: whoever reads says where to go on.
 #[async_trait]
-pub trait Journal: Send + Sync + 'static {
-    /// Waits for room, then takes the record; records of one caller are appended in the order of these calls.
-    async fn append(&self, record: Record) -> Result<Receipt, JournalError>;
+pub trait PartitionReader: Send {
+    fn partition(&self) -> Partition;
 
-    /// Entries from `offset` on, in order. Offsets may have holes where retention or another release left them.
-    async fn read(&self, offset: u64, limit: ReadLimit) -> Result<Vec<Entry>, JournalError>;
+    /// The offset of the oldest entry, and the one that the next entry will get.
+    async fn bounds(&mut self) -> Result<Range<u64>, JournalError>;
 
-    /// The offset that the next entry will get; changes whenever something became durable.
-    fn end(&self) -> watch::Receiver<u64>;
+    /// Entries from `offset` on, in order. Offsets may have holes where retention or another release left them. Waits
+    /// up to `patience` for an entry, and returns none when there is none. May be dropped while it waits.
+    async fn read(
+        &mut self,
+        offset: u64,
+        limit: ReadLimit,
+        patience: Duration,
+    ) -> Result<Stretch, JournalError>;
+}
 
-    /// Retention: forgets entries below `offset`, a bounded number at a time; returns how many. The newest entry stays.
-    async fn discard_before(&self, offset: u64, at_most: usize) -> Result<usize, JournalError>;
+/// What the journal holds, for audits and repeats: reading here takes nothing from those who follow it.
+#[async_trait]
+pub trait Archive: Send + Sync + 'static {
+    /// A reader for each partition.
+    async fn readers(&self) -> Result<Vec<Box<dyn PartitionReader>>, JournalError>;
 }

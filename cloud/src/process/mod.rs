@@ -3,18 +3,24 @@
 //! The place in the journal is kept by the store and moves in the same transaction as the rows, so a crash repeats
 //! work and never data. An entry that cannot be decoded is counted, stays in the journal, and blocks nothing; a store
 //! that does not answer blocks everything, and is asked again until it does.
+//!
+//! Each partition has a worker of its own. When a partition goes to another process, its worker ends first and the
+//! journal is told then; should it be too slow for that, the store refuses what it still commits.
 
 mod plan;
+mod worker;
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures_util::future::select_all;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::journal::{Journal, ReadLimit};
-use crate::live::{LiveFeed, LiveUpdate};
-use crate::meters;
-use crate::store::{Commit, Store, StoreError};
+use crate::journal::{Archive, Event, JournalError, Partition, PartitionReader, ReadLimit, Subscription};
+use crate::live::LiveFeed;
+use crate::store::{Store, StoreError};
+use worker::Worker;
 
 pub use plan::{Plan, Refusal, changes_of, plan};
 
@@ -23,31 +29,32 @@ pub use plan::{Plan, Refusal, changes_of, plan};
 const READ: ReadLimit = ReadLimit { entries: 512, bytes: 4 * 1024 * 1024 };
 /// Bytes do not bound fixes: a parked vehicle's 4096 fixes fit into a hundred.
 const MAX_FIXES: usize = 20_000;
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(
-        "the store has processed the journal up to entry {processed}, but the journal ends at {end}: it was deleted, or \
-         restored from an older backup. Put the newer journal.sqlite back, or move store.sqlite away so that it is \
-         derived again (enrolment tokens that were not used yet go with it)"
+        "the store has processed partition {partition} of the journal up to entry {processed}, but it ends at {end}: the \
+         journal was deleted, or restored from an older backup. Put the newer journal back (journal.sqlite), or move the \
+         store away (store.sqlite) so that it is derived again (enrolment tokens that were not used yet go with it)"
     )]
-    JournalBehind { processed: u64, end: u64 },
+    JournalBehind { partition: Partition, processed: u64, end: u64 },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 pub struct Processor {
-    journal: Arc<dyn Journal>,
     store: Arc<dyn Store>,
     feed: LiveFeed,
+    owner: String,
 }
 
 impl Processor {
     #[must_use]
-    pub fn new(journal: Arc<dyn Journal>, store: Arc<dyn Store>, feed: LiveFeed) -> Self {
-        Self { journal, store, feed }
+    pub fn new(store: Arc<dyn Store>, feed: LiveFeed) -> Self {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Self { store, feed, owner: format!("{host} process {}", std::process::id()) }
     }
 
     /// Refuses a journal that ends before what the store has processed: its next entries would get offsets that the
@@ -55,93 +62,107 @@ impl Processor {
     ///
     /// # Errors
     /// [`StartError`] says what happened and what to do.
-    pub async fn check_start(&self) -> Result<(), StartError> {
-        let (processed, end) = (self.store.next_offset().await?, *self.journal.end().borrow());
-        if processed > end { Err(StartError::JournalBehind { processed, end }) } else { Ok(()) }
-    }
-
-    /// Follows the journal until `stop` becomes true; the transaction at work is finished first.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut end = self.journal.end();
-        let mut pause = FIRST_PAUSE;
-        let mut next = None;
-        while !*stop.borrow() {
-            match self.step(next).await {
-                Ok(Step::Advanced(offset)) => {
-                    next = Some(offset);
-                    pause = FIRST_PAUSE;
-                }
-                Ok(Step::AtEnd(offset)) => {
-                    next = Some(offset);
-                    pause = FIRST_PAUSE;
-                    tokio::select! {
-                        _ = end.wait_for(|&end| end > offset) => {}
-                        _ = stop.wait_for(|&stop| stop) => {}
-                    }
-                }
-                Err(error) => {
-                    metrics::counter!(meters::PROCESS_ERRORS).increment(1);
-                    tracing::error!(%error, "processing stands still; trying again in {pause:?}");
-                    // The failed transaction may have been applied all the same: ask the store where it stands.
-                    next = None;
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        _ = stop.wait_for(|&stop| stop) => {}
-                    }
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    /// Processes everything that is in the journal now.
-    ///
-    /// # Errors
-    /// When the journal or the store fails.
-    pub async fn catch_up(&self) -> anyhow::Result<()> {
-        let mut next = None;
-        while let Step::Advanced(offset) = self.step(next).await? {
-            next = Some(offset);
+    pub async fn check_start(&self, archive: &dyn Archive) -> Result<(), StartError> {
+        for mut reader in archive.readers().await? {
+            worker::check_reader(&mut *reader, &*self.store).await?;
         }
         Ok(())
     }
 
-    async fn step(&self, next: Option<u64>) -> anyhow::Result<Step> {
-        let offset = match next {
-            Some(offset) => offset,
-            None => self.store.next_offset().await?,
-        };
-        let entries = self.journal.read(offset, READ).await?;
-        if entries.is_empty() {
-            metrics::gauge!(meters::PROCESS_LAG).set(0.0);
-            return Ok(Step::AtEnd(offset));
+    /// Follows the partitions that it is given, until `stop` becomes true or the subscription ends; transactions at
+    /// work are finished first.
+    pub async fn run(self, mut subscription: Box<dyn Subscription>, mut stop: watch::Receiver<bool>) {
+        let mut workers = Workers::default();
+        loop {
+            let event = tokio::select! {
+                biased;
+                _ = stop.wait_for(|&stop| stop) => break,
+                event = subscription.next() => event,
+                () = workers.fallen() => break,
+            };
+            match event {
+                Ok(Event::Assigned(readers)) => {
+                    for reader in readers {
+                        workers.start(self.worker(reader)).await;
+                    }
+                }
+                Ok(Event::Revoked { partitions, released }) => {
+                    workers.stop(&partitions).await;
+                    drop(released);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the journal cannot be followed any more");
+                    break;
+                }
+            }
         }
-        let plan = tokio::task::spawn_blocking(move || plan(&entries, MAX_FIXES)).await?;
-        for refused in &plan.refused {
-            metrics::counter!(meters::PROCESS_REFUSED).increment(1);
-            tracing::error!(
-                offset = refused.offset,
-                reason = refused.reason,
-                "journal entry cannot be processed; it is kept"
-            );
+        workers.stop_all().await;
+    }
+
+    /// Processes everything that is in the journal now. For one process alone.
+    ///
+    /// # Errors
+    /// When the journal or the store fails.
+    pub async fn catch_up(&self, archive: &dyn Archive) -> anyhow::Result<()> {
+        for reader in archive.readers().await? {
+            self.worker(reader).catch_up().await?;
         }
-        let next_offset = plan.next_offset;
-        let committed = self.store.commit(Commit { changes: plan.changes, next_offset }).await?;
-        metrics::counter!(meters::PROCESS_STORED).increment(committed.stored);
-        metrics::counter!(meters::PROCESS_DUPLICATES).increment(committed.duplicates);
-        #[allow(clippy::cast_precision_loss)]
-        metrics::gauge!(meters::PROCESS_LAG)
-            .set(self.journal.end().borrow().saturating_sub(next_offset) as f64);
-        let updates =
-            committed.newest.into_iter().map(|(vehicle, position)| LiveUpdate { vehicle, position });
-        self.feed.publish(updates.collect());
-        Ok(Step::Advanced(next_offset))
+        Ok(())
+    }
+
+    fn worker(&self, reader: Box<dyn PartitionReader>) -> Worker {
+        let (store, feed, owner) = (Arc::clone(&self.store), self.feed.clone(), self.owner.clone());
+        Worker { reader, store, feed, owner }
     }
 }
 
-enum Step {
-    Advanced(u64),
-    AtEnd(u64),
+/// The workers of the partitions that are ours.
+#[derive(Default)]
+struct Workers(HashMap<Partition, Running>);
+
+struct Running {
+    stop: watch::Sender<bool>,
+    handle: JoinHandle<()>,
+}
+
+impl Workers {
+    async fn start(&mut self, worker: Worker) {
+        let partition = worker.partition();
+        // Two at once would only refuse each other's commits.
+        self.stop(&[partition]).await;
+        let (stop, stopped) = watch::channel(false);
+        tracing::info!(%partition, "processing");
+        self.0.insert(partition, Running { stop, handle: tokio::spawn(worker.run(stopped)) });
+    }
+
+    async fn stop(&mut self, partitions: &[Partition]) {
+        let ending: Vec<_> = partitions
+            .iter()
+            .filter_map(|partition| Some((*partition, self.0.remove(partition)?)))
+            .inspect(|(_, running)| _ = running.stop.send_replace(true))
+            .collect();
+        for (partition, Running { handle, .. }) in ending {
+            // One that panicked has rolled its transaction back.
+            let outcome = handle.await;
+            tracing::info!(%partition, ?outcome, "no longer processing");
+        }
+    }
+
+    async fn stop_all(&mut self) {
+        let all: Vec<Partition> = self.0.keys().copied().collect();
+        self.stop(&all).await;
+    }
+
+    /// Resolves when a worker ends that was not told to: it has panicked.
+    async fn fallen(&mut self) {
+        if self.0.is_empty() {
+            return std::future::pending().await;
+        }
+        let partitions: Vec<Partition> = self.0.keys().copied().collect();
+        let (outcome, fallen, _) = select_all(self.0.values_mut().map(|running| &mut running.handle)).await;
+        self.0.remove(&partitions[fallen]);
+        tracing::error!(?outcome, "a partition's worker ended by itself");
+    }
 }
 
 #[cfg(test)]

@@ -8,14 +8,14 @@ use avl_shared::link::{DeclareLost, Hello, LossReason, message};
 use avl_shared::sequence::{Epoch, RangeSet};
 use bytes::Bytes;
 use prost::Message;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::*;
 use crate::journal::sqlite::SqliteJournal;
-use crate::journal::{Entry, Kind, Record, Transport};
+use crate::journal::{Entry, Journal, Kind, Record, Transport};
 use crate::store::conformance::{fix, van};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Committed, EpochLedger, Position, PositionQuery, VehicleSummary};
+use crate::store::{Claim, Commit, Committed, EpochLedger, Position, PositionQuery, VehicleSummary};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -71,11 +71,11 @@ impl World {
     }
 
     fn processor(&self, store: impl Store) -> Processor {
-        Processor::new(self.journal.clone(), Arc::new(store), self.feed.clone())
+        Processor::new(Arc::new(store), self.feed.clone())
     }
 
-    async fn append(&self, record: Record) -> u64 {
-        self.journal.append(record).await.unwrap().await.unwrap()
+    async fn append(&self, record: Record) {
+        self.journal.append(record).await.unwrap().await.unwrap();
     }
 
     async fn fixes(&self) -> u64 {
@@ -87,12 +87,12 @@ impl World {
 async fn a_restart_goes_on_where_the_store_stands() {
     let world = World::new();
     world.append(batch(0, 60)).await;
-    world.processor(world.store.clone()).catch_up().await.unwrap();
+    world.processor(world.store.clone()).catch_up(&*world.journal).await.unwrap();
     world.append(batch(60, 60)).await;
     world.append(batch(30, 60)).await;
     // A new processor: as after a crash between journal and store.
-    world.processor(world.store.clone()).catch_up().await.unwrap();
-    assert_eq!((world.fixes().await, world.store.next_offset().await.unwrap()), (120, 3));
+    world.processor(world.store.clone()).catch_up(&*world.journal).await.unwrap();
+    assert_eq!((world.fixes().await, world.store.next_offset(Partition::FIRST).await.unwrap()), (120, 3));
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn losses_and_hellos_reach_the_ledger() {
     let lost = DeclareLost { epoch: EPOCH.0, ranges, reason: LossReason::BufferFull.into() };
     world.append(record(Kind::Lost, lost.encode_to_vec())).await;
     world.append(batch(10, 5)).await;
-    world.processor(world.store.clone()).catch_up().await.unwrap();
+    world.processor(world.store.clone()).catch_up(&*world.journal).await.unwrap();
     assert_eq!(world.store.ledgers(&van()).await.unwrap()[0].missing().to_string(), "15-49");
 }
 
@@ -127,8 +127,12 @@ impl Store for Forgetful {
         Err(StoreError::Unavailable("connection lost".to_owned()))
     }
 
-    async fn next_offset(&self) -> Result<u64, StoreError> {
-        self.inner.next_offset().await
+    async fn claim(&self, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
+        self.inner.claim(partition, owner).await
+    }
+
+    async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError> {
+        self.inner.next_offset(partition).await
     }
 
     async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError> {
@@ -174,7 +178,7 @@ async fn a_commit_whose_answer_was_lost_counts_once_and_viewers_see_what_follows
     let store = Forgetful { inner: world.store.clone(), lies: AtomicUsize::new(1), lied: Arc::clone(&lied) };
     let mut viewer = world.feed.subscribe();
     let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(world.processor(store).run(stopped));
+    let running = tokio::spawn(world.processor(store).run(Box::new(world.journal.subscribe()), stopped));
     lied.notified().await;
     world.append(batch(10, 10)).await;
     // The update of the lost answer is missed, the next is not.
@@ -190,15 +194,60 @@ async fn a_journal_that_ends_before_what_was_processed_is_refused_before_it_grow
     for n in 0..3 {
         old.append(batch(n * 10, 10)).await;
     }
-    old.processor(old.store.clone()).catch_up().await.unwrap();
-    old.processor(old.store.clone()).check_start().await.unwrap();
+    old.processor(old.store.clone()).catch_up(&*old.journal).await.unwrap();
+    old.processor(old.store.clone()).check_start(&*old.journal).await.unwrap();
 
     let restored = World::new();
     restored.append(batch(0, 10)).await;
-    let error = restored.processor(old.store.clone()).check_start().await.unwrap_err();
-    assert!(matches!(error, StartError::JournalBehind { processed: 3, end: 1 }), "{error}");
+    let error = restored.processor(old.store.clone()).check_start(&*restored.journal).await.unwrap_err();
+    assert!(matches!(error, StartError::JournalBehind { processed: 3, end: 1, .. }), "{error}");
 
-    restored.processor(restored.store.clone()).check_start().await.unwrap();
-    restored.processor(restored.store.clone()).catch_up().await.unwrap();
+    restored.processor(restored.store.clone()).check_start(&*restored.journal).await.unwrap();
+    restored.processor(restored.store.clone()).catch_up(&*restored.journal).await.unwrap();
     assert_eq!(restored.fixes().await, 10, "a store that starts empty is derived again");
+}
+
+/// Partitions come and go as the test says.
+struct Told(mpsc::Receiver<Event>);
+
+#[async_trait]
+impl Subscription for Told {
+    async fn next(&mut self) -> Result<Event, JournalError> {
+        self.0.recv().await.ok_or(JournalError::Closed)
+    }
+}
+
+#[tokio::test]
+async fn a_partition_goes_over_when_its_worker_has_ended_and_comes_back() {
+    let world = World::new();
+    let mut running = Vec::new();
+    let mut told = Vec::new();
+    let (_stop, stopped) = watch::channel(false);
+    for _ in 0..2 {
+        let (tell, events) = mpsc::channel(1);
+        told.push(tell);
+        let processor = world.processor(world.store.clone());
+        running.push(tokio::spawn(processor.run(Box::new(Told(events)), stopped.clone())));
+    }
+    let mut viewer = world.feed.subscribe();
+    // Three turns: to the first process, to the second, and back.
+    for (turn, process) in [0, 1, 0].into_iter().enumerate() {
+        told[process].send(Event::Assigned(vec![world.journal.reader()])).await.unwrap();
+        world.append(batch(turn as u64 * 10, 10)).await;
+        assert_eq!(viewer.recv().await.unwrap()[0].position.sequence, turn as u64 * 10 + 9);
+        let (released, ended) = oneshot::channel();
+        told[process].send(Event::Revoked { partitions: vec![Partition::FIRST], released }).await.unwrap();
+        ended.await.unwrap_err();
+    }
+    world.append(batch(30, 10)).await;
+    told.clear();
+    for processor in running {
+        processor.await.unwrap();
+    }
+    assert_eq!(world.fixes().await, 30, "nobody has the partition any more");
+    assert_eq!(
+        world.store.claim(Partition::FIRST, "test").await.unwrap().generation,
+        4,
+        "claimed once a turn"
+    );
 }

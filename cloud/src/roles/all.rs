@@ -29,7 +29,6 @@ use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::fleet::tokens::Tokens;
 use crate::fleet::{Issuing, deny, enrolment, listener, renewal};
 use crate::ingest::{self, Ingest, MqttIngest, MqttSettings};
-use crate::journal::Journal;
 use crate::journal::sqlite::SqliteJournal;
 use crate::live::LiveFeed;
 use crate::meters;
@@ -80,7 +79,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
     let metrics = api::install_metrics()?;
     meters::describe();
-    let (journal, store): (Arc<dyn Journal>, Arc<dyn Store>) = (Arc::new(journal), Arc::new(store));
+    let (journal, store): (Arc<SqliteJournal>, Arc<dyn Store>) = (Arc::new(journal), Arc::new(store));
     let feed = LiveFeed::default();
     let api_state = ApiState::new(
         data.path(),
@@ -92,9 +91,10 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     )?;
 
     let mut parts = Parts::default();
-    let processor = Processor::new(Arc::clone(&journal), Arc::clone(&store), feed);
-    processor.check_start().await?;
-    parts.start(Stage::Process, "processor", |stop| processor.run(stop));
+    let processor = Processor::new(Arc::clone(&store), feed);
+    processor.check_start(&*journal).await?;
+    let subscription = Box::new(journal.subscribe());
+    parts.start(Stage::Process, "processor", |stop| processor.run(subscription, stop));
     control.serve_releases_at(ready.enrol.port());
     parts.start(Stage::Intake, "control", |stop| control.clone().run(stop));
     parts.start(Stage::Serve, "list of revoked vehicles", |stop| following.run(stop));

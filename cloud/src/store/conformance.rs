@@ -8,14 +8,18 @@ use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use proptest::prelude::*;
 
-use super::{Change, Commit, EpochLedger, Position, PositionCursor, PositionQuery, Store};
+use super::{
+    Change, Claim, Commit, Committed, EpochLedger, Position, PositionCursor, PositionQuery, Store, StoreError,
+};
+use crate::journal::Partition;
 
 /// Makes one test of each behaviour for a store that `$fresh` makes empty: `fn() -> (guard, impl Store)`.
 macro_rules! suite {
     ($fresh:path) => {
         crate::store::conformance::suite!(@each $fresh:
             a_fix_comes_back_as_it_went_in, a_batch_processed_twice_counts_once, overlapping_batches_store_only_what_is_new,
-            offset_and_rows_move_together, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
+            offset_and_rows_move_together, partitions_move_apart, a_late_commit_of_an_earlier_owner_changes_nothing,
+            nobody_commits_without_a_claim, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
             newest_is_announced_only_when_it_changed, gaps_and_losses_are_exact, what_was_lost_and_arrives_is_received,
             received_within_a_period_is_grouped_by_epoch, rows_are_found_by_their_numbers, an_unknown_vehicle_is_empty,
             vehicles_of_other_fleets_stay_apart, the_highest_number_fits_and_the_next_is_refused);
@@ -61,8 +65,19 @@ fn batch(vehicle: &VehicleKey, epoch: Epoch, first: u64, count: u64) -> Change {
     Change::Fixes { vehicle: vehicle.clone(), epoch, first, fixes, received_at: 1_800_000_000_000 }
 }
 
-pub(crate) fn one_batch(first: u64, count: u64, next_offset: u64) -> Commit {
-    Commit { changes: vec![batch(&van(), EPOCH, first, count)], next_offset }
+pub(crate) fn one_batch(first: u64, count: u64) -> Vec<Change> {
+    vec![batch(&van(), EPOCH, first, count)]
+}
+
+/// A commit to the first partition by an owner who is nobody's rival.
+pub(crate) async fn commit(
+    store: &impl Store,
+    changes: Vec<Change>,
+    next_offset: u64,
+) -> Result<Committed, StoreError> {
+    let partition = Partition::FIRST;
+    let generation = store.claim(partition, "test").await?.generation;
+    store.commit(Commit { partition, generation, changes, next_offset }).await
 }
 
 fn everything(vehicle: &VehicleKey) -> PositionQuery {
@@ -97,7 +112,7 @@ pub(crate) async fn a_fix_comes_back_as_it_went_in(store: &impl Store) {
     };
     let fixes = vec![Fix::default(), full.clone()];
     let change = Change::Fixes { vehicle: van(), epoch: Epoch(u32::MAX), first: 7, fixes, received_at: 5 };
-    store.commit(Commit { changes: vec![change], next_offset: 1 }).await.unwrap();
+    commit(store, vec![change], 1).await.unwrap();
     let rows = store.positions(everything(&van())).await.unwrap();
     let expected = |sequence, fix| Position { epoch: Epoch(u32::MAX), sequence, fix, received_at: 5 };
     // The fix without a time stands at the time it was received.
@@ -106,8 +121,8 @@ pub(crate) async fn a_fix_comes_back_as_it_went_in(store: &impl Store) {
 }
 
 pub(crate) async fn a_batch_processed_twice_counts_once(store: &impl Store) {
-    let first = store.commit(one_batch(0, 60, 1)).await.unwrap();
-    let second = store.commit(one_batch(0, 60, 2)).await.unwrap();
+    let first = commit(store, one_batch(0, 60), 1).await.unwrap();
+    let second = commit(store, one_batch(0, 60), 2).await.unwrap();
     assert_eq!((first.stored, first.duplicates), (60, 0));
     assert_eq!((second.stored, second.duplicates), (0, 60));
     assert!(second.newest.is_empty());
@@ -116,7 +131,7 @@ pub(crate) async fn a_batch_processed_twice_counts_once(store: &impl Store) {
 
 pub(crate) async fn overlapping_batches_store_only_what_is_new(store: &impl Store) {
     let changes = vec![batch(&van(), EPOCH, 10, 10), batch(&van(), EPOCH, 5, 20), batch(&van(), EPOCH, 0, 6)];
-    let committed = store.commit(Commit { changes, next_offset: 3 }).await.unwrap();
+    let committed = commit(store, changes, 3).await.unwrap();
     assert_eq!((committed.stored, committed.duplicates), (25, 11));
     let rows = store.positions(everything(&van())).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.sequence).collect::<Vec<_>>(), (0..25).collect::<Vec<_>>());
@@ -124,15 +139,80 @@ pub(crate) async fn overlapping_batches_store_only_what_is_new(store: &impl Stor
 }
 
 pub(crate) async fn offset_and_rows_move_together(store: &impl Store) {
-    assert_eq!(store.next_offset().await.unwrap(), 0);
-    store.commit(one_batch(0, 1, 17)).await.unwrap();
-    assert_eq!(store.next_offset().await.unwrap(), 17);
+    assert_eq!(store.next_offset(Partition::FIRST).await.unwrap(), 0);
+    commit(store, one_batch(0, 1), 17).await.unwrap();
+    assert_eq!(store.next_offset(Partition::FIRST).await.unwrap(), 17);
     // A commit that fails leaves both as they were.
     let bad = Change::Known { vehicle: van(), epoch: EPOCH, next_sequence: 500 };
     let impossible = batch_at(u64::MAX - 5);
-    assert!(store.commit(Commit { changes: vec![bad, impossible], next_offset: 18 }).await.is_err());
-    assert_eq!(store.next_offset().await.unwrap(), 17);
+    assert!(commit(store, vec![bad, impossible], 18).await.is_err());
+    assert_eq!(store.next_offset(Partition::FIRST).await.unwrap(), 17);
     assert_eq!(ledger(store).await.next_sequence, 1);
+}
+
+pub(crate) async fn partitions_move_apart(store: &impl Store) {
+    let (one, two) = (Partition(1), Partition(20));
+    let first = store.claim(one, "here").await.unwrap();
+    let second = store.claim(two, "there").await.unwrap();
+    assert_eq!((first.next_offset, second.next_offset), (0, 0));
+    let commit = |partition, claim: Claim, first, next_offset| Commit {
+        partition,
+        generation: claim.generation,
+        changes: one_batch(first, 10),
+        next_offset,
+    };
+    store.commit(commit(one, first, 0, 5)).await.unwrap();
+    store.commit(commit(two, second, 10, 70)).await.unwrap();
+    assert_eq!(store.next_offset(one).await.unwrap(), 5);
+    assert_eq!(store.next_offset(two).await.unwrap(), 70);
+    assert_eq!(store.next_offset(Partition(2)).await.unwrap(), 0, "nobody has claimed it");
+    assert_eq!(store.claim(two, "elsewhere").await.unwrap().next_offset, 70);
+    store.commit(commit(one, first, 20, 6)).await.unwrap();
+    assert_eq!(ledger(store).await.received.to_string(), "0-29");
+}
+
+pub(crate) async fn a_late_commit_of_an_earlier_owner_changes_nothing(store: &impl Store) {
+    let partition = Partition(3);
+    let commit = |claim: Claim, next_sequence, next_offset| Commit {
+        partition,
+        generation: claim.generation,
+        changes: vec![batch(&van(), EPOCH, 0, next_sequence)],
+        next_offset,
+    };
+    let old = store.claim(partition, "old").await.unwrap();
+    store.commit(commit(old, 10, 1)).await.unwrap();
+    let new = store.claim(partition, "new").await.unwrap();
+    assert_eq!(new.next_offset, 1);
+    assert!(new.generation > old.generation);
+    let late = store.commit(commit(old, 99, 9)).await;
+    assert!(matches!(late, Err(StoreError::Fenced { partition: Partition(3) })), "{late:?}");
+    assert_eq!(store.next_offset(partition).await.unwrap(), 1);
+    assert_eq!(ledger(store).await.received.to_string(), "0-9");
+    store.commit(commit(new, 20, 2)).await.unwrap();
+    // The same owner, started again, is a new one.
+    let again = store.claim(partition, "new").await.unwrap();
+    assert!(matches!(store.commit(commit(new, 30, 3)).await, Err(StoreError::Fenced { .. })));
+    store.commit(commit(again, 30, 3)).await.unwrap();
+    assert_eq!(ledger(store).await.received.to_string(), "0-29");
+}
+
+pub(crate) async fn nobody_commits_without_a_claim(store: &impl Store) {
+    let commit = |generation| Commit {
+        partition: Partition::FIRST,
+        generation,
+        changes: one_batch(0, 1),
+        next_offset: 1,
+    };
+    for generation in [0, 1, 7] {
+        // A generation that a claim could have had, of a partition that has none.
+        let partition = Partition(9);
+        let unclaimed = store.commit(Commit { partition, ..commit(generation) }).await;
+        assert!(matches!(unclaimed, Err(StoreError::Fenced { .. })));
+    }
+    let claim = store.claim(Partition::FIRST, "test").await.unwrap();
+    let future = store.commit(commit(claim.generation + 1)).await;
+    assert!(matches!(future, Err(StoreError::Fenced { .. })), "a generation that nobody was given");
+    assert_eq!(store.vehicle(&van()).await.unwrap(), None);
 }
 
 fn batch_at(first: u64) -> Change {
@@ -140,8 +220,8 @@ fn batch_at(first: u64) -> Change {
 }
 
 pub(crate) async fn late_data_lands_in_its_place(store: &impl Store) {
-    store.commit(one_batch(100, 50, 1)).await.unwrap();
-    let late = store.commit(one_batch(0, 100, 2)).await.unwrap();
+    commit(store, one_batch(100, 50), 1).await.unwrap();
+    let late = commit(store, one_batch(0, 100), 2).await.unwrap();
     assert_eq!(late.stored, 100);
     assert!(late.newest.is_empty(), "older fixes do not move the vehicle");
     let rows = store.positions(everything(&van())).await.unwrap();
@@ -159,7 +239,7 @@ pub(crate) async fn pages_join_without_gap_or_repetition(store: &impl Store) {
         received_at: 0,
     };
     let changes = vec![same_time(Epoch(9), 0), same_time(Epoch(3), 5), batch(&van(), Epoch(9), 20, 30)];
-    store.commit(Commit { changes, next_offset: 3 }).await.unwrap();
+    commit(store, changes, 3).await.unwrap();
     let all = store.positions(everything(&van())).await.unwrap();
     assert_eq!(all.len(), 70);
     let mut paged = Vec::new();
@@ -178,11 +258,11 @@ pub(crate) async fn pages_join_without_gap_or_repetition(store: &impl Store) {
 }
 
 pub(crate) async fn newest_is_announced_only_when_it_changed(store: &impl Store) {
-    let first = store.commit(one_batch(0, 10, 1)).await.unwrap();
+    let first = commit(store, one_batch(0, 10), 1).await.unwrap();
     assert_eq!(first.newest.len(), 1);
     assert_eq!((first.newest[0].0.clone(), first.newest[0].1.sequence), (van(), 9));
     let changes = vec![batch(&van(), EPOCH, 10, 5), batch(&van(), EPOCH, 15, 5)];
-    let second = store.commit(Commit { changes, next_offset: 3 }).await.unwrap();
+    let second = commit(store, changes, 3).await.unwrap();
     assert_eq!(
         second.newest.iter().map(|(_, row)| row.sequence).collect::<Vec<_>>(),
         [19],
@@ -206,7 +286,7 @@ pub(crate) async fn gaps_and_losses_are_exact(store: &impl Store) {
         lost(&[range(45, 59), range(70, 70)], LossReason::BufferFull),
         Change::Known { vehicle: van(), epoch: EPOCH, next_sequence: 50 },
     ];
-    store.commit(Commit { changes, next_offset: 5 }).await.unwrap();
+    commit(store, changes, 5).await.unwrap();
     let ledger = ledger(store).await;
     assert_eq!(ledger.next_sequence, 100, "an older hello does not make a number unknown again");
     assert_eq!(ledger.received.to_string(), "10-29");
@@ -223,7 +303,7 @@ pub(crate) async fn what_was_lost_and_arrives_is_received(store: &impl Store) {
     let ranges: RangeSet = [range(0, 19)].into_iter().collect();
     let lost = Change::Lost { vehicle: van(), epoch: EPOCH, ranges, reason: LossReason::BufferFull };
     let changes = vec![lost, batch(&van(), EPOCH, 5, 5)];
-    let committed = store.commit(Commit { changes, next_offset: 2 }).await.unwrap();
+    let committed = commit(store, changes, 2).await.unwrap();
     assert_eq!(committed.stored, 5);
     let lost = ledger(store).await.lost;
     assert_eq!(lost, [(range(0, 4), LossReason::BufferFull), (range(10, 19), LossReason::BufferFull)]);
@@ -232,7 +312,7 @@ pub(crate) async fn what_was_lost_and_arrives_is_received(store: &impl Store) {
 pub(crate) async fn received_within_a_period_is_grouped_by_epoch(store: &impl Store) {
     let other = Epoch(1);
     let changes = vec![batch(&van(), EPOCH, 0, 10), batch(&van(), EPOCH, 20, 10), batch(&van(), other, 5, 3)];
-    store.commit(Commit { changes, next_offset: 3 }).await.unwrap();
+    commit(store, changes, 3).await.unwrap();
     let shown = |sets: Vec<(Epoch, RangeSet)>| -> Vec<(Epoch, String)> {
         sets.into_iter().map(|(epoch, set)| (epoch, set.to_string())).collect()
     };
@@ -245,7 +325,7 @@ pub(crate) async fn received_within_a_period_is_grouped_by_epoch(store: &impl St
 }
 
 pub(crate) async fn rows_are_found_by_their_numbers(store: &impl Store) {
-    store.commit(one_batch(10, 10, 1)).await.unwrap();
+    commit(store, one_batch(10, 10), 1).await.unwrap();
     let rows = store.positions_at(&van(), EPOCH, &[19, 10, 3, 19, u64::MAX]).await.unwrap();
     assert_eq!(
         rows.iter().map(|row| (row.sequence, row.fix.clone())).collect::<Vec<_>>(),
@@ -264,7 +344,7 @@ pub(crate) async fn an_unknown_vehicle_is_empty(store: &impl Store) {
 pub(crate) async fn vehicles_of_other_fleets_stay_apart(store: &impl Store) {
     let twin: VehicleKey = "other/van-1".parse().unwrap();
     let changes = vec![batch(&van(), EPOCH, 0, 3), batch(&twin, EPOCH, 0, 4)];
-    let committed = store.commit(Commit { changes, next_offset: 2 }).await.unwrap();
+    let committed = commit(store, changes, 2).await.unwrap();
     assert_eq!((committed.stored, committed.duplicates), (7, 0));
     let fixes: Vec<_> =
         store.vehicles().await.unwrap().into_iter().map(|row| (row.vehicle, row.fixes)).collect();
@@ -273,11 +353,11 @@ pub(crate) async fn vehicles_of_other_fleets_stay_apart(store: &impl Store) {
 
 pub(crate) async fn the_highest_number_fits_and_the_next_is_refused(store: &impl Store) {
     let highest = super::MAX_SEQUENCE;
-    store.commit(Commit { changes: vec![batch_at(highest)], next_offset: 1 }).await.unwrap();
+    commit(store, vec![batch_at(highest)], 1).await.unwrap();
     let ledger = ledger(store).await;
     assert_eq!((ledger.received.last(), ledger.next_sequence), (Some(highest), highest + 1));
     assert_eq!(ledger.missing().count(), highest);
-    assert!(store.commit(Commit { changes: vec![batch_at(highest + 1)], next_offset: 2 }).await.is_err());
+    assert!(commit(store, vec![batch_at(highest + 1)], 2).await.is_err());
 }
 
 /// Any sequence of commits, against sets of numbers.
@@ -326,8 +406,7 @@ pub(crate) fn model<G, S: Store>(fresh: impl Fn() -> (G, S)) {
                     }
                 }
             }
-            let commit = Commit { changes, next_offset: offset as u64 + 1 };
-            stored += runtime.block_on(store.commit(commit)).unwrap().stored;
+            stored += runtime.block_on(commit(&store, changes, offset as u64 + 1)).unwrap().stored;
         }
         prop_assert_eq!(stored, received.len() as u64, "each fix once");
         let rows = runtime.block_on(store.positions(everything(&van()))).unwrap();

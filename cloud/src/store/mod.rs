@@ -2,6 +2,9 @@
 //!
 //! One trait, several stores. The processor writes through [`Store::commit`], which is one transaction: rows,
 //! ranges and the journal offset stand or fall together, so a batch that is processed again changes nothing.
+//!
+//! A partition of the journal has one owner at a time, the one that called [`Store::claim`] last: a commit of an
+//! earlier owner, who has not heard yet that the partition is another's, is refused whole.
 
 #[cfg(test)]
 pub(crate) mod conformance;
@@ -13,6 +16,8 @@ use avl_shared::identity::VehicleKey;
 use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 
+use crate::journal::Partition;
+
 /// The highest sequence number a store keeps: databases count in signed 64 bits, and the number after it must fit too.
 pub const MAX_SEQUENCE: u64 = i64::MAX as u64 - 1;
 
@@ -22,6 +27,10 @@ pub enum StoreError {
     Unavailable(String),
     #[error("store holds data that cannot be read: {0}")]
     Corrupt(String),
+    #[error(
+        "partition {partition} of the journal has a newer owner: this commit is refused and changes nothing"
+    )]
+    Fenced { partition: Partition },
 }
 
 /// One stored fix.
@@ -53,11 +62,23 @@ pub enum Change {
     Known { vehicle: VehicleKey, epoch: Epoch, next_sequence: u64 },
 }
 
-/// One transaction: the changes, and the journal offset that they bring the store up to.
+/// What an owner of a partition gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Offset of the next journal entry to process.
+    pub next_offset: u64,
+    /// Names the claim in commits; grows with each claim of the partition.
+    pub generation: u64,
+}
+
+/// One transaction: the changes, and the place in the journal that they bring the store up to.
 #[derive(Clone, Debug)]
 pub struct Commit {
+    pub partition: Partition,
+    /// That of the [`Claim`] under which the changes were read.
+    pub generation: u64,
     pub changes: Vec<Change>,
-    /// Offset of the next journal entry to process.
+    /// Offset of the next journal entry to process; the store never goes back.
     pub next_offset: u64,
 }
 
@@ -122,11 +143,15 @@ pub struct PositionCursor {
 
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Applies one transaction; when it returns, the changes are durable.
+    /// Makes `owner` (a name for operators) the only one who may commit for this partition, and says where to go on.
+    async fn claim(&self, partition: Partition, owner: &str) -> Result<Claim, StoreError>;
+
+    /// Applies one transaction; when it returns, the changes are durable. [`StoreError::Fenced`], and no change, when
+    /// the partition was claimed anew since.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
 
-    /// Offset of the next journal entry to process.
-    async fn next_offset(&self) -> Result<u64, StoreError>;
+    /// Offset of the partition's next journal entry to process; 0 for a partition that nobody has claimed.
+    async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError>;
 
     async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError>;
 

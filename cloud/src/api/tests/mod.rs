@@ -27,9 +27,10 @@ use tower::ServiceExt;
 use super::state::ApiState;
 use super::{ApiSettings, router, serve};
 use crate::fleet::control::Control;
+use crate::journal::Partition;
 use crate::live::LiveFeed;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Change, Commit, Committed, Store};
+use crate::store::{Change, Claim, Commit, Committed, Store};
 
 /// 2026-11-22T08:30:00Z.
 const BEGIN: UtcMillis = 1_795_336_200_000;
@@ -106,8 +107,10 @@ impl Fixture {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Committed {
-        let next_offset = self.store.next_offset().await.unwrap() + 1;
-        self.store.commit(Commit { changes, next_offset }).await.unwrap()
+        let partition = Partition::FIRST;
+        let Claim { next_offset, generation } = self.store.claim(partition, "test").await.unwrap();
+        let commit = Commit { partition, generation, changes, next_offset: next_offset + 1 };
+        self.store.commit(commit).await.unwrap()
     }
 
     async fn send(&self, request: Request<Body>) -> Answer {

@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use super::releases::{ReleaseError, Releases, Terms, make_key, sign};
 use super::*;
-use crate::store::Store;
 use crate::store::conformance;
 use crate::store::sqlite::SqliteStore;
 
@@ -19,7 +18,7 @@ async fn world() -> (tempfile::TempDir, Control, VehicleKey) {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("store.sqlite");
     let store = SqliteStore::open(&path).unwrap();
-    store.commit(conformance::one_batch(0, 10, 1)).await.unwrap();
+    conformance::commit(&store, conformance::one_batch(0, 10), 1).await.unwrap();
     (temp, Control::open(&path).unwrap(), conformance::van())
 }
 

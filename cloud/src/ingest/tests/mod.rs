@@ -16,7 +16,7 @@ use self::world::{Cloud, EPOCH, Vehicle, batch, client, hello, relay, serve};
 use super::IngestSettings;
 use crate::fleet::authority::Authority;
 use crate::fleet::certificates::Certificates;
-use crate::journal::{Journal, Kind};
+use crate::journal::Kind;
 use crate::store::Store;
 use crate::store::conformance::van;
 
@@ -29,7 +29,7 @@ async fn an_ack_comes_only_after_the_batch_is_durable_and_covers_what_came_befor
     vehicle.upload(batch(EPOCH, 0, 60), false).await;
     vehicle.upload(batch(EPOCH, 60, 60), true).await;
     // Both are in the journal's hands, and the disk has not answered.
-    cloud.journal.end().wait_for(|&end| end == 2).await.unwrap();
+    cloud.journal.inner.end().wait_for(|&end| end == 2).await.unwrap();
     cloud.journal.disk.add_permits(1);
     let early = tokio::time::timeout(Duration::from_millis(200), vehicle.next()).await;
     assert!(early.is_err(), "{early:?}");
@@ -87,7 +87,7 @@ async fn duplicates_are_acknowledged_and_a_reconnect_learns_what_is_durable() {
     let mut again = Vehicle::hello(cloud.connect().await, hello(100)).await;
     assert_eq!(again.durable().await, "0-59");
     // The hello's own numbers become known, so the rest counts as missing.
-    cloud.journal.end().wait_for(|&end| end == 3).await.unwrap();
+    cloud.journal.inner.end().wait_for(|&end| end == 3).await.unwrap();
     cloud.process().await;
     let ledger = &cloud.store.ledgers(&van()).await.unwrap()[0];
     assert_eq!(ledger.missing().to_string(), "60-99");
@@ -239,7 +239,7 @@ async fn stopping_acknowledges_what_is_durable_and_says_goodbye() {
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     vehicle.upload(batch(EPOCH, 0, 10), false).await;
-    cloud.journal.end().wait_for(|&end| end == 1).await.unwrap();
+    cloud.journal.inner.end().wait_for(|&end| end == 1).await.unwrap();
     cloud.stop.send_replace(true);
     assert!(matches!(vehicle.next().await, Some(to_vehicle::Message::Draining(_))));
     assert_eq!(vehicle.acked().await, "0-9");

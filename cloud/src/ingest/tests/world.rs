@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use avl_shared::batch::{Batch, encode};
@@ -30,7 +30,7 @@ use crate::fleet::control::Control;
 use crate::fleet::deny::follow;
 use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::journal::sqlite::SqliteJournal;
-use crate::journal::{Entry, Journal, JournalError, ReadLimit, Receipt, Record};
+use crate::journal::{Journal, JournalError, ReadLimit, Receipt, Record};
 use crate::live::LiveFeed;
 use crate::process::Processor;
 use crate::store::conformance::{fix, van};
@@ -63,18 +63,6 @@ impl Journal for SlowJournal {
             disk.acquire().await.map_err(|_| JournalError::Closed)?.forget();
             receipt.await
         }))
-    }
-
-    async fn read(&self, offset: u64, limit: ReadLimit) -> Result<Vec<Entry>, JournalError> {
-        self.inner.read(offset, limit).await
-    }
-
-    fn end(&self) -> watch::Receiver<u64> {
-        self.inner.end()
-    }
-
-    async fn discard_before(&self, offset: u64, at_most: usize) -> Result<usize, JournalError> {
-        self.inner.discard_before(offset, at_most).await
     }
 }
 
@@ -111,12 +99,13 @@ impl Cloud {
     }
 
     pub(super) async fn process(&self) {
-        let processor = Processor::new(self.journal.clone(), self.store.clone(), LiveFeed::default());
-        processor.catch_up().await.unwrap();
+        let processor = Processor::new(self.store.clone(), LiveFeed::default());
+        processor.catch_up(&self.journal.inner).await.unwrap();
     }
 
     pub(super) async fn journaled(&self) -> Vec<Record> {
-        let entries = self.journal.read(0, PAGE).await.unwrap();
+        let mut reader = self.journal.inner.reader();
+        let entries = reader.read(0, PAGE, Duration::ZERO).await.unwrap().entries;
         entries.into_iter().map(|entry| entry.record.unwrap()).collect()
     }
 

@@ -21,8 +21,11 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 
 use crate::data_dir::make_private_file;
+use crate::journal::Partition;
 
-use super::{Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary};
+use super::{
+    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary,
+};
 
 /// Readers at one time. More would only compete for the disk.
 const READERS: usize = 4;
@@ -160,6 +163,22 @@ impl SqliteStore {
         });
         task.await.map_err(|error| unavailable(&error))?
     }
+
+    /// Runs a transaction off the async threads, one at a time.
+    async fn write<T: Send + 'static>(
+        &self,
+        transaction: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::task::spawn_blocking(move || {
+            let Some(writer) = &shared.writer else {
+                return Err(StoreError::Unavailable("opened for reading only".to_owned()));
+            };
+            // A panic in an earlier commit rolled its transaction back, so the connection is as good as before.
+            transaction(&mut writer.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
 }
 
 impl From<rusqlite::Error> for StoreError {
@@ -180,20 +199,17 @@ impl From<rusqlite::Error> for StoreError {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let task = tokio::task::spawn_blocking(move || {
-            let Some(writer) = &shared.writer else {
-                return Err(StoreError::Unavailable("opened for reading only".to_owned()));
-            };
-            // A panic in an earlier commit rolled its transaction back, so the connection is as good as before.
-            write::commit(&mut writer.lock().unwrap_or_else(PoisonError::into_inner), &commit)
-        });
-        task.await.map_err(|error| StoreError::Unavailable(error.to_string()))?
+    async fn claim(&self, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
+        let owner = owner.to_owned();
+        self.write(move |connection| write::claim(connection, partition, &owner)).await
     }
 
-    async fn next_offset(&self) -> Result<u64, StoreError> {
-        self.read(read::next_offset).await
+    async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
+        self.write(move |connection| write::commit(connection, &commit)).await
+    }
+
+    async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError> {
+        self.read(move |connection| read::next_offset(connection, partition)).await
     }
 
     async fn vehicles(&self) -> Result<Vec<VehicleSummary>, StoreError> {
@@ -256,10 +272,10 @@ mod tests {
     async fn what_was_committed_is_there_after_reopening_and_readable_beside_the_writer() {
         let (temp, store) = fresh();
         let path = temp.path().join("store.sqlite");
-        store.commit(conformance::one_batch(0, 10, 1)).await.unwrap();
+        conformance::commit(&store, conformance::one_batch(0, 10), 1).await.unwrap();
         let reader = SqliteStore::open_read_only(&path).unwrap();
-        assert_eq!(reader.next_offset().await.unwrap(), 1);
-        assert!(reader.commit(conformance::one_batch(10, 10, 2)).await.is_err());
+        assert_eq!(reader.next_offset(Partition::FIRST).await.unwrap(), 1);
+        assert!(reader.claim(Partition::FIRST, "reader").await.is_err());
         drop((store, reader));
         let again = SqliteStore::open(&path).unwrap();
         assert_eq!(again.vehicles().await.unwrap()[0].fixes, 10);

@@ -6,6 +6,7 @@ use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{fix_row, ledger};
+use crate::journal::Partition;
 use crate::store::{Position, PositionCursor, PositionQuery, StoreError, VehicleSummary};
 
 pub(super) const VEHICLE_ID: &str = "SELECT id FROM vehicles WHERE fleet = ? AND vehicle = ?";
@@ -27,9 +28,12 @@ pub(super) fn newest(connection: &Connection, vehicle_id: i64) -> Result<Option<
     rows.next()?.map(fix_row::read).transpose()
 }
 
-pub(super) fn next_offset(connection: &Connection) -> Result<u64, StoreError> {
-    let offset: i64 = connection.query_row("SELECT next_offset FROM progress", [], |row| row.get(0))?;
-    Ok(offset.cast_unsigned())
+pub(super) fn next_offset(connection: &Connection, partition: Partition) -> Result<u64, StoreError> {
+    let offset: Option<i64> = connection
+        .prepare_cached("SELECT next_offset FROM partitions WHERE partition = ?")?
+        .query_row([partition.0], |row| row.get(0))
+        .optional()?;
+    Ok(offset.unwrap_or(0).cast_unsigned())
 }
 
 pub(super) fn vehicles(connection: &Connection) -> Result<Vec<VehicleSummary>, StoreError> {

@@ -9,7 +9,8 @@ use avl_shared::sequence::{Epoch, SequenceRange};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{fix_row, ledger, read};
-use crate::store::{Change, Commit, Committed, MAX_SEQUENCE, Position, StoreError};
+use crate::journal::Partition;
+use crate::store::{Change, Claim, Commit, Committed, MAX_SEQUENCE, Position, StoreError};
 
 /// What a commit learns of one vehicle on its way.
 struct Touched {
@@ -21,8 +22,32 @@ struct Touched {
     newer: Option<Position>,
 }
 
+pub(super) fn claim(connection: &Connection, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
+    let mut claim = connection.prepare_cached(
+        "INSERT INTO partitions (partition, next_offset, generation, owner) VALUES (?1, 0, 1, ?2)
+         ON CONFLICT (partition) DO UPDATE SET generation = generation + 1, owner = excluded.owner
+         RETURNING next_offset, generation",
+    )?;
+    let (next_offset, generation): (i64, i64) =
+        claim.query_row(params![partition.0, owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(Claim { next_offset: next_offset.cast_unsigned(), generation: generation.cast_unsigned() })
+}
+
+/// First in its transaction: an owner that was replaced is turned away before it does any work.
+fn advance(connection: &Connection, commit: &Commit) -> Result<(), StoreError> {
+    let mut advance = connection.prepare_cached(
+        "UPDATE partitions SET next_offset = max(next_offset, ?) WHERE partition = ? AND generation = ?",
+    )?;
+    let (next, generation) = (commit.next_offset.cast_signed(), commit.generation.cast_signed());
+    match advance.execute(params![next, commit.partition.0, generation])? {
+        0 => Err(StoreError::Fenced { partition: commit.partition }),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Committed, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    advance(&transaction, commit)?;
     let mut committed = Committed::default();
     let mut vehicles: BTreeMap<VehicleKey, Touched> = BTreeMap::new();
     for change in &commit.changes {
@@ -36,9 +61,6 @@ pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Com
         }
         committed.newest.extend(touched.newer.map(|position| (vehicle, position)));
     }
-    transaction
-        .prepare_cached("UPDATE progress SET next_offset = max(next_offset, ?)")?
-        .execute([commit.next_offset.cast_signed()])?;
     transaction.commit()?;
     Ok(committed)
 }

@@ -1,21 +1,23 @@
 //! The embedded journal: one SQLite file with a write-ahead log, synced at every commit.
 //!
 //! Group commit: a writer thread takes everything that waits, commits it in one transaction with one fsync, and
-//! answers all. Under load the groups grow by themselves, and nobody waits for a timer.
+//! answers all. Under load the groups grow by themselves, and nobody waits for a timer. It has one partition.
+
+mod reader;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::{Entry, Journal, JournalError, Kind, ReadLimit, Receipt, Record, Transport};
+use super::{Archive, Journal, JournalError, Partition, PartitionReader, Permanent, Place, Receipt, Record};
 use crate::data_dir::make_private_file;
 use crate::meters;
+use reader::{SqliteReader, bounds, reading};
 
 const SCHEMA_VERSION: u32 = 1;
 const SCHEMA: &str = "
@@ -55,7 +57,7 @@ pub enum OpenError {
 
 struct Waiting {
     record: Record,
-    answer: oneshot::Sender<Result<u64, JournalError>>,
+    answer: oneshot::Sender<Result<Place, JournalError>>,
     /// Freed when the entry is durable: what waits is bounded by type.
     _room: OwnedSemaphorePermit,
 }
@@ -89,7 +91,7 @@ impl SqliteJournal {
         // The file's name must survive a power cut as its content does.
         let directory = path.parent().unwrap_or(Path::new("."));
         std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
-        let next = next_offset(&writer).map_err(failed)?;
+        let next = bounds(&writer).map_err(failed)?.end;
         let reader = reading(path).map_err(failed)?;
         let (queue, waiting) = mpsc::channel(QUEUE_ENTRIES);
         let (ended, end) = watch::channel(next);
@@ -117,7 +119,7 @@ impl SqliteJournal {
             return Err(OpenError::Missing { path: path.to_owned() });
         }
         let reader = reading(path).map_err(failed)?;
-        let next = next_offset(&reader).map_err(failed)?;
+        let next = bounds(&reader).map_err(failed)?.end;
         Ok(Self {
             queue: None,
             room: Arc::new(Semaphore::new(0)),
@@ -128,16 +130,50 @@ impl SqliteJournal {
         })
     }
 
-    async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, JournalError> {
-        let reader = Arc::clone(&self.reader);
-        let task =
-            tokio::task::spawn_blocking(move || work(&reader.lock().unwrap_or_else(PoisonError::into_inner)));
-        let answer = task.await.map_err(|error| JournalError::Unavailable(error.to_string()))?;
-        answer.map_err(|error| JournalError::Unavailable(error.to_string()))
+    /// The offset that the next entry will get; changes whenever something became durable.
+    #[must_use]
+    pub fn end(&self) -> watch::Receiver<u64> {
+        self.end.clone()
     }
+
+    /// The only follower: one process at a time has this journal.
+    #[must_use]
+    pub fn subscribe(&self) -> Permanent {
+        Permanent::new(vec![self.reader()])
+    }
+
+    #[must_use]
+    pub fn reader(&self) -> Box<dyn PartitionReader> {
+        Box::new(SqliteReader::new(Arc::clone(&self.reader), self.end.clone()))
+    }
+
+    /// Retention: forgets entries below `offset`, a bounded number at a time; returns how many. The newest entry stays,
+    /// because the next offset is derived from it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn discard_before(&self, offset: u64, at_most: usize) -> Result<usize, JournalError> {
+        let path = self.path.clone();
+        off_thread(move || {
+            let connection = Connection::open(path)?;
+            connection.busy_timeout(BUSY_TIMEOUT)?;
+            connection.execute(
+                "DELETE FROM entries WHERE offset IN (SELECT offset FROM entries
+                 WHERE offset < ?1 AND offset < (SELECT max(offset) FROM entries) ORDER BY offset LIMIT ?2)",
+                params![sql_offset(offset), i64::try_from(at_most).unwrap_or(i64::MAX)],
+            )
+        })
+        .await
+    }
+}
+
+async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> rusqlite::Result<T> + Send + 'static,
+) -> Result<T, JournalError> {
+    let answer = tokio::task::spawn_blocking(work).await;
+    answer
+        .map_err(|error| JournalError::Unavailable(error.to_string()))?
+        .map_err(|error| JournalError::Unavailable(error.to_string()))
 }
 
 impl Drop for SqliteJournal {
@@ -163,29 +199,12 @@ impl Journal for SqliteJournal {
         queue.send(Waiting { record, answer, _room: room }).await.map_err(|_| JournalError::Closed)?;
         Ok(Box::pin(async move { receipt.await.unwrap_or(Err(JournalError::Closed)) }))
     }
+}
 
-    async fn read(&self, offset: u64, limit: ReadLimit) -> Result<Vec<Entry>, JournalError> {
-        self.blocking(move |connection| read(connection, offset, limit)).await
-    }
-
-    fn end(&self) -> watch::Receiver<u64> {
-        self.end.clone()
-    }
-
-    async fn discard_before(&self, offset: u64, at_most: usize) -> Result<usize, JournalError> {
-        let path = self.path.clone();
-        let task = tokio::task::spawn_blocking(move || -> rusqlite::Result<usize> {
-            let connection = Connection::open(path)?;
-            connection.busy_timeout(BUSY_TIMEOUT)?;
-            // The newest entry stays, because the next offset is derived from it.
-            connection.execute(
-                "DELETE FROM entries WHERE offset IN (SELECT offset FROM entries
-                 WHERE offset < ?1 AND offset < (SELECT max(offset) FROM entries) ORDER BY offset LIMIT ?2)",
-                params![sql_offset(offset), i64::try_from(at_most).unwrap_or(i64::MAX)],
-            )
-        });
-        let answer = task.await.map_err(|error| JournalError::Unavailable(error.to_string()))?;
-        answer.map_err(|error| JournalError::Unavailable(error.to_string()))
+#[async_trait]
+impl Archive for SqliteJournal {
+    async fn readers(&self) -> Result<Vec<Box<dyn PartitionReader>>, JournalError> {
+        Ok(vec![self.reader()])
     }
 }
 
@@ -199,21 +218,6 @@ fn prepare(connection: &Connection) -> rusqlite::Result<u32> {
         connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;"))?;
     }
     Ok(version.max(1))
-}
-
-fn reading(path: &Path) -> rusqlite::Result<Connection> {
-    // Not read-only: a log left by a killed process needs its index rebuilt first.
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "query_only", true)?;
-    Ok(connection)
-}
-
-fn next_offset(connection: &Connection) -> rusqlite::Result<u64> {
-    let last: Option<i64> =
-        connection.query_row("SELECT max(offset) FROM entries", [], |row| row.get(0)).optional()?.flatten();
-    Ok(last.map_or(0, |last| last.cast_unsigned() + 1))
 }
 
 fn sql_offset(offset: u64) -> i64 {
@@ -242,7 +246,7 @@ fn write_groups(mut connection: Connection, mut waiting: mpsc::Receiver<Waiting>
                 end.send_replace(next);
                 for (offset, waiting) in (first_offset..).zip(group.drain(..)) {
                     // Nobody waits any more when the connection has gone; the entry is durable all the same.
-                    let _ = waiting.answer.send(Ok(offset));
+                    let _ = waiting.answer.send(Ok(Place { partition: Partition::FIRST, offset }));
                 }
             }
             Err(error) => {
@@ -280,146 +284,5 @@ fn write(connection: &mut Connection, first_offset: u64, group: &[Waiting]) -> r
     Ok(offset)
 }
 
-fn read(connection: &Connection, offset: u64, limit: ReadLimit) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT offset, vehicle, kind, transport, received_at, value FROM entries WHERE offset >= ? ORDER BY offset LIMIT ?",
-    )?;
-    let mut rows =
-        statement.query(params![sql_offset(offset), i64::try_from(limit.entries).unwrap_or(i64::MAX)])?;
-    let mut entries = Vec::new();
-    let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        let offset: i64 = row.get(0)?;
-        let (vehicle, kind, transport): (String, u8, u8) = (row.get(1)?, row.get(2)?, row.get(3)?);
-        let value: Vec<u8> = row.get(5)?;
-        bytes += value.len();
-        let received_at = row.get(4)?;
-        let record = match (vehicle.parse(), Kind::from_code(kind), Transport::from_code(transport)) {
-            (Ok(vehicle), Some(kind), Some(transport)) => {
-                Ok(Record { vehicle, kind, transport, received_at, value: Bytes::from(value) })
-            }
-            (Err(error), ..) => Err(error.to_string()),
-            (_, None, _) => Err(format!("unknown kind {kind}")),
-            (_, _, None) => Err(format!("unknown transport {transport}")),
-        };
-        entries.push(Entry { offset: offset.cast_unsigned(), record });
-        if bytes >= limit.bytes {
-            break;
-        }
-    }
-    Ok(entries)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAGE: ReadLimit = ReadLimit { entries: 100, bytes: usize::MAX };
-
-    fn record(value: impl Into<Bytes>) -> Record {
-        Record {
-            vehicle: "demo/van-1".parse().unwrap(),
-            kind: Kind::Batch,
-            transport: Transport::Quic,
-            received_at: 1_000,
-            value: value.into(),
-        }
-    }
-
-    fn file() -> (tempfile::TempDir, PathBuf) {
-        let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().join("journal.sqlite");
-        (temp, path)
-    }
-
-    #[tokio::test]
-    async fn what_was_appended_is_read_in_order_also_after_reopening() {
-        let (_temp, path) = file();
-        for round in 0..2_u64 {
-            let journal = SqliteJournal::open(&path).unwrap();
-            for n in 0..3_u64 {
-                let receipt =
-                    journal.append(record(vec![u8::try_from(round * 3 + n).unwrap()])).await.unwrap();
-                assert_eq!(receipt.await.unwrap(), round * 3 + n);
-            }
-            assert_eq!(*journal.end().borrow(), round * 3 + 3);
-        }
-        let reader = SqliteJournal::open_read_only(&path).unwrap();
-        let entries = reader.read(1, PAGE).await.unwrap();
-        let got: Vec<_> =
-            entries.into_iter().map(|entry| (entry.offset, entry.record.unwrap().value[0])).collect();
-        assert_eq!(got, [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5)]);
-        assert_eq!(reader.append(record("x")).await.err(), Some(JournalError::Closed));
-    }
-
-    #[tokio::test]
-    async fn appends_that_wait_together_share_a_commit_and_keep_their_order() {
-        let (_temp, path) = file();
-        let journal = SqliteJournal::open(&path).unwrap();
-        let mut receipts = Vec::new();
-        for n in 0..500_u16 {
-            receipts.push(journal.append(record(n.to_be_bytes().to_vec())).await.unwrap());
-        }
-        for (n, receipt) in receipts.into_iter().enumerate() {
-            assert_eq!(receipt.await.unwrap(), n as u64);
-        }
-        assert_eq!(*journal.end().borrow(), 500);
-    }
-
-    #[tokio::test]
-    async fn a_read_is_bounded_by_bytes_but_always_goes_on() {
-        let (_temp, path) = file();
-        let journal = SqliteJournal::open(&path).unwrap();
-        for _ in 0..5 {
-            journal.append(record(vec![0; 100])).await.unwrap().await.unwrap();
-        }
-        let few = journal.read(0, ReadLimit { entries: 100, bytes: 250 }).await.unwrap();
-        assert_eq!(few.len(), 3);
-        let one = journal.read(0, ReadLimit { entries: 100, bytes: 0 }).await.unwrap();
-        assert_eq!(one.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn retention_keeps_the_newest_entry_so_that_offsets_are_never_given_twice() {
-        let (_temp, path) = file();
-        let journal = SqliteJournal::open(&path).unwrap();
-        for _ in 0..10 {
-            journal.append(record("x")).await.unwrap().await.unwrap();
-        }
-        assert_eq!(journal.discard_before(5, 3).await.unwrap(), 3, "bounded");
-        assert_eq!(journal.discard_before(100, 100).await.unwrap(), 6);
-        drop(journal);
-        let journal = SqliteJournal::open(&path).unwrap();
-        assert_eq!(journal.append(record("x")).await.unwrap().await.unwrap(), 10);
-        assert_eq!(journal.read(0, PAGE).await.unwrap()[0].offset, 9);
-    }
-
-    #[tokio::test]
-    async fn dropping_the_journal_finishes_what_was_accepted() {
-        let (_temp, path) = file();
-        let journal = SqliteJournal::open(&path).unwrap();
-        let mut receipts = Vec::new();
-        for _ in 0..100 {
-            receipts.push(journal.append(record("x")).await.unwrap());
-        }
-        drop(journal);
-        for receipt in receipts {
-            receipt.await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn an_entry_that_no_reader_knows_does_not_hide_the_others() {
-        let (_temp, path) = file();
-        let journal = SqliteJournal::open(&path).unwrap();
-        journal.append(record("one")).await.unwrap().await.unwrap();
-        journal.append(record("two")).await.unwrap().await.unwrap();
-        Connection::open(&path)
-            .unwrap()
-            .execute("UPDATE entries SET kind = 77 WHERE offset = 0", [])
-            .unwrap();
-        let entries = journal.read(0, PAGE).await.unwrap();
-        assert_eq!(entries[0].record, Err("unknown kind 77".to_owned()));
-        assert_eq!(entries[1].record.as_ref().unwrap().value, "two");
-    }
-}
+mod tests;
