@@ -4,7 +4,7 @@
 #   build   a C compiler (the embedded stores and the crypto are C), cargo, Node for the page
 #   test    Chromium for the browser test, tools for the SD card test, gpsd for the receiver test, iproute2 for the
 #           network tests, libfaketime for gateways whose clock is wrong, tmux and systemd for the gateway's tools,
-#           rustfmt and clippy
+#           TimescaleDB for the store, rustfmt and clippy
 #
 # Packages come from apt, as root or by sudo without a password; without either it says what to run. Node and tools
 # go to $AVL_CACHE (~/.cache/avl). Quiet when nothing is missing.
@@ -89,6 +89,9 @@ if [[ " $* " == *" test "* ]]; then
             rustup component add "${component/fmt/rustfmt}"
         fi
     done
+    # With a database of one's own it is not needed.
+    [ -n "${AVL_TEST_DATABASE_URL:-}" ] || ./scripts/timescaledb.sh install ||
+        [ "${CI:-}" != true ] || fail "no TimescaleDB (see above)" "or set AVL_TEST_DATABASE_URL to one of your own"
 fi
 
 ./scripts/with-node.sh true

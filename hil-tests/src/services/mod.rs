@@ -1,0 +1,24 @@
+//! Servers of others that the cloud works with: the real ones, on this machine, on free ports, gone when dropped.
+//!
+//! Where one cannot be had the scenario is skipped, loudly; in CI that is a failure.
+
+mod timescale;
+
+pub use timescale::TimescaleDb;
+
+use std::net::{Ipv4Addr, TcpListener};
+
+/// A free port. Taken by whoever is started on it, a moment later.
+pub(crate) fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+/// Says why a scenario is not played.
+///
+/// # Panics
+/// In CI (`CI=true`): a test that silently did not run proves nothing.
+#[allow(clippy::panic)]
+pub(crate) fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{reason}");
+    eprintln!("SKIPPED: {reason}");
+}
