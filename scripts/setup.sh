@@ -39,6 +39,7 @@ for want in "${@:-build}"; do
         [ -n "$(PATH=$PATH:/sbin:/usr/sbin command -v ip)" ] || packages+=(iproute2)
         [ -x /usr/sbin/gpsd ] || [ -x /usr/local/sbin/gpsd ] || packages+=(gpsd)
         compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || packages+=(libfaketime)
+        [ -e /usr/lib/softhsm/libsofthsm2.so ] || packages+=(softhsm2)
         # The monitor is driven on a real terminal; systemd judges the unit.
         command -v tmux >/dev/null || packages+=(tmux)
         command -v systemd-analyze >/dev/null || packages+=(systemd)

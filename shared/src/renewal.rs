@@ -9,7 +9,7 @@
 use ring::digest::{SHA256, digest};
 use ring::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, UnparsedPublicKey};
 use rustls::SignatureScheme;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 use serde::{Deserialize, Serialize};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -65,9 +65,8 @@ pub fn statement(certificate: &[u8], csr: &[u8], nonce: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// When the key is unusable.
-pub fn prove(key: &PrivateKeyDer<'static>, statement: &[u8]) -> Result<Vec<u8>, ProofError> {
+pub fn prove(key: &dyn SigningKey, statement: &[u8]) -> Result<Vec<u8>, ProofError> {
     let failed = |error: rustls::Error| ProofError::Signing(error.to_string());
-    let key = crate::tls::provider().key_provider.load_private_key(key.clone_key()).map_err(failed)?;
     let schemes = [
         SignatureScheme::ECDSA_NISTP256_SHA256,
         SignatureScheme::ECDSA_NISTP384_SHA384,
@@ -103,12 +102,16 @@ pub fn verify(certificate: &[u8], statement: &[u8], proof: &[u8]) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rcgen::{CertificateParams, KeyPair};
+    use std::sync::Arc;
 
-    fn signed_by(algorithm: &'static rcgen::SignatureAlgorithm) -> (Vec<u8>, PrivateKeyDer<'static>) {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::PrivateKeyDer;
+
+    fn signed_by(algorithm: &'static rcgen::SignatureAlgorithm) -> (Vec<u8>, Arc<dyn SigningKey>) {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let certificate = CertificateParams::default().self_signed(&key).unwrap();
-        (certificate.der().to_vec(), PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        (certificate.der().to_vec(), crate::tls::signing_key(key).unwrap())
     }
 
     #[test]
@@ -118,7 +121,7 @@ mod tests {
         {
             let (certificate, key) = signed_by(algorithm);
             let (other, _) = signed_by(algorithm);
-            let proof = prove(&key, &statement(&certificate, b"csr", "nonce")).unwrap();
+            let proof = prove(&*key, &statement(&certificate, b"csr", "nonce")).unwrap();
             assert_eq!(verify(&certificate, &statement(&certificate, b"csr", "nonce"), &proof), Ok(()));
             for wrong in [
                 statement(&certificate, b"csr", "other"),

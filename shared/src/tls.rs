@@ -20,6 +20,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
     SignatureScheme,
@@ -36,17 +37,28 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// A certificate chain (leaf first) and the key of its leaf.
-#[derive(Debug)]
+/// A certificate chain (leaf first) and the key of its leaf, wherever that is: in memory ([`signing_key`]) or in a
+/// security module.
+#[derive(Clone, Debug)]
 pub struct Credentials {
     pub chain: Vec<CertificateDer<'static>>,
-    pub key: PrivateKeyDer<'static>,
+    pub key: Arc<dyn SigningKey>,
 }
 
-impl Clone for Credentials {
-    fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+impl Credentials {
+    fn resolver(self) -> Result<Arc<SingleCertAndKey>, TlsError> {
+        let certified = CertifiedKey::new(self.chain, self.key);
+        certified.keys_match()?;
+        Ok(Arc::new(certified.into()))
     }
+}
+
+/// A key that is in memory.
+///
+/// # Errors
+/// When it is of a kind that TLS does not know.
+pub fn signing_key(key: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+    provider().key_provider.load_private_key(key)
 }
 
 #[must_use]
@@ -78,7 +90,7 @@ pub fn link_server(
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(credentials.chain, credentials.key)?;
+        .with_cert_resolver(credentials.resolver()?);
     config.alpn_protocols = vec![ALPN.to_vec()];
     forbid_resumption(&mut config);
     Ok(config)
@@ -107,7 +119,7 @@ pub fn vehicle_client(
     protocols: &[&[u8]],
 ) -> Result<(ClientConfig, Objection), TlsError> {
     let (builder, objection) = dated_client(webpki(authorities)?, time)?;
-    let mut config = builder.with_client_auth_cert(credentials.chain, credentials.key)?;
+    let mut config = builder.with_client_cert_resolver(credentials.resolver()?);
     config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
     config.resumption = Resumption::disabled();
     Ok((config, objection))
@@ -159,7 +171,7 @@ pub fn enrolment_server(credentials: Credentials) -> Result<ServerConfig, TlsErr
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
-        .with_single_cert(credentials.chain, credentials.key)?;
+        .with_cert_resolver(credentials.resolver()?);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     forbid_resumption(&mut config);
     Ok(config)

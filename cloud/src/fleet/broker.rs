@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
-use avl_shared::tls::{Credentials, broker_client};
+use avl_shared::tls::{Credentials, broker_client, signing_key};
 use rcgen::KeyPair;
 use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
@@ -47,7 +47,8 @@ pub fn cloud_client(
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let leaf = authority.issue_part(CLOUD_USER, &key, now)?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| anyhow::anyhow!(error))?;
-    let credentials = Credentials { chain: vec![leaf, authority.certificate().clone()], key };
+    let credentials =
+        Credentials { chain: vec![leaf, authority.certificate().clone()], key: signing_key(key)? };
     let mut authorities = vec![authority.certificate().clone()];
     if let Some(path) = further {
         authorities.extend(read_authorities(path)?);

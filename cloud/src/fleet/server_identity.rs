@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use avl_shared::tls::Credentials;
+use avl_shared::tls::{Credentials, signing_key};
 use rcgen::KeyPair;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -90,6 +90,7 @@ pub fn load_or_issue(
     };
     let key =
         PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|error| bad_key(error.to_string()))?;
+    let key = signing_key(key).map_err(|error| bad_key(error.to_string()))?;
     Ok(Credentials { chain: vec![leaf, authority.certificate().clone()], key })
 }
 

@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     identity::recover(&config.state_dir)?;
     if identity::is_enrolled(&config.state_dir) && !arguments.force {
         let directory = identity::directory(&config.state_dir);
-        let known = identity::Identity::load(&config.state_dir)
+        let known = identity::Identity::load(&config.state_dir, &config.identity)
             .map_or_else(|_| "another identity".to_owned(), |identity| identity.vehicle.to_string());
         bail!(
             "this gateway is already enrolled as {known} ({}): add --force to replace that identity; the token was not used",
@@ -53,10 +53,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     // Before the token is spent: a state directory that cannot be written would waste it.
     identity::create_private(&config.state_dir)?;
+    let keys = identity::Keys::of(&config.identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let enrolled = runtime.block_on(enrol::enrol(&url, &token, &Clock::at_once()))?;
+    let enrolled = runtime.block_on(enrol::enrol(&url, &token, &keys, &Clock::at_once()))?;
     identity::store(&config.state_dir, &enrolled.files())
         .context("the cloud enrolled this vehicle, but its identity could not be stored; make a new token once that is repaired")?;
+    runtime.block_on(keys.tidy(&config.state_dir));
     println!("enrolled as {}", enrolled.vehicle);
     if let Some(file) = arguments.from.as_deref().filter(|file| *file != Path::new("-"))
         && let Err(error) = invitation::destroy(file)

@@ -142,7 +142,9 @@ impl Surroundings {
         Self {
             free_bytes: free_bytes(&config.state_dir),
             buffer_bytes: std::fs::metadata(buffer).map_or(0, |file| file.len()),
-            identity: identity::Identity::load(&config.state_dir).err().map(|error| error.to_string()),
+            identity: identity::Identity::load(&config.state_dir, &config.identity)
+                .err()
+                .map(|error| error.to_string()),
             source_exists: source_exists(config),
             interfaces: interfaces(),
         }

@@ -1,14 +1,15 @@
 //! Is a certificate that the cloud has just issued what we asked for? Used at enrolment and at each renewal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use avl_shared::enrolment::EnrolResponse;
 use avl_shared::identity::{Validity, VehicleKey};
 use avl_shared::tls::{self, Time, TrustedTime};
-use rcgen::KeyPair;
 use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SigningKey};
 
 use crate::clock::Clock;
 use crate::identity::parse_certificates;
@@ -17,13 +18,13 @@ use crate::identity::parse_certificates;
 /// the answer names.
 pub(crate) fn check(
     answer: &EnrolResponse,
-    key: &KeyPair,
+    key: &Arc<dyn SigningKey>,
     roots: &[CertificateDer<'static>],
     clock: &Clock,
 ) -> Result<VehicleKey, String> {
     let chain = parse_certificates(answer.certificate.as_bytes())?;
-    let private = PrivateKeyDer::try_from(key.serialize_der()).map_err(str::to_owned)?;
-    rustls::sign::CertifiedKey::from_der(chain.clone(), private, &tls::provider())
+    CertifiedKey::new(chain.clone(), Arc::clone(key))
+        .keys_match()
         .map_err(|error| format!("it does not belong to the key made here ({error})"))?;
     let mut store = RootCertStore::empty();
     for root in roots {

@@ -14,12 +14,11 @@ use avl_shared::enrolment::{EnrolRequest, EnrolResponse, EnrolmentToken, Fingerp
 use avl_shared::identity::VehicleKey;
 use avl_shared::tls;
 use http::StatusCode;
-use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::CertificateError;
 
 use crate::clock::Clock;
 use crate::https::{HttpsError, Target};
-use crate::identity::{IdentityFiles, parse_certificates};
+use crate::identity::{IdentityFiles, KeyError, Keys, parse_certificates};
 
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolError {
@@ -39,15 +38,18 @@ pub enum EnrolError {
     Refused { status: StatusCode, detail: String },
     #[error("the certificate in the answer is unusable: {0}: enrol again with a new token")]
     BadCertificate(String),
-    #[error("cannot make a key: {0}")]
-    Key(#[from] rcgen::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("cannot make a certificate request: {0}")]
+    Request(#[from] rcgen::Error),
 }
 
 /// What the cloud gave, verified, not yet stored.
 #[derive(Debug)]
 pub struct Enrolled {
     pub vehicle: VehicleKey,
-    pub key_pem: String,
+    /// Or where it is.
+    pub key: String,
     pub certificate_pem: String,
     pub authorities_pem: String,
     /// Where: the certificate is renewed there as well.
@@ -58,7 +60,7 @@ impl Enrolled {
     #[must_use]
     pub fn files(&self) -> IdentityFiles<'_> {
         IdentityFiles {
-            key: &self.key_pem,
+            key: &self.key,
             certificate: &self.certificate_pem,
             authorities: &self.authorities_pem,
             url: Some(&self.url),
@@ -70,10 +72,15 @@ impl Enrolled {
 ///
 /// # Errors
 /// See [`EnrolError`]. Nothing was stored; a token that the cloud has seen may be used up.
-pub async fn enrol(url: &str, token: &EnrolmentToken, clock: &Clock) -> Result<Enrolled, EnrolError> {
+pub async fn enrol(
+    url: &str,
+    token: &EnrolmentToken,
+    keys: &Keys,
+    clock: &Clock,
+) -> Result<Enrolled, EnrolError> {
     let target = Target::parse(url)?;
-    let (key, csr) = new_key()?;
-    let request = EnrolRequest { token: token.to_string(), csr: csr.pem()? };
+    let key = keys.generate().await?;
+    let request = EnrolRequest { token: token.to_string(), csr: key.request.pem()? };
     let answer = ask(&target, &request, token.ca, clock).await?;
     let bad = EnrolError::BadCertificate;
     let authorities = parse_certificates(answer.ca.as_bytes()).map_err(bad)?;
@@ -81,22 +88,14 @@ pub async fn enrol(url: &str, token: &EnrolmentToken, clock: &Clock) -> Result<E
         .into_iter()
         .find(|authority| Fingerprint::of(authority) == token.ca)
         .ok_or_else(|| bad("the CA of the token is not among the authorities".to_owned()))?;
-    let vehicle = issued::check(&answer, &key, &[pinned], clock).map_err(bad)?;
+    let vehicle = issued::check(&answer, &key.signing, &[pinned], clock).map_err(bad)?;
     Ok(Enrolled {
         vehicle,
-        key_pem: key.serialize_pem(),
+        key: key.stored,
         certificate_pem: answer.certificate,
         authorities_pem: answer.ca,
         url: url.trim().to_owned(),
     })
-}
-
-/// A key and a request for its certificate. The request's subject is ignored: the token, or the certificate that is
-/// renewed, decides which vehicle this is.
-pub(crate) fn new_key() -> Result<(KeyPair, rcgen::CertificateSigningRequest), rcgen::Error> {
-    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let csr = CertificateParams::default().serialize_request(&key)?;
-    Ok((key, csr))
 }
 
 async fn ask(

@@ -9,14 +9,15 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rcgen::{
-    BasicConstraints, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa, Issuer, SanType,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, SanType,
 };
 use rustls::pki_types::PrivateKeyDer;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, IdentityConfig};
 
 /// What the server does wrong.
 #[derive(Clone, Copy)]
@@ -63,7 +64,7 @@ async fn serve(name: &str, fault: Fault) -> (String, EnrolmentToken) {
     let certificate = params.signed_by(&key, &authority.issuer).unwrap();
     let credentials = avl_shared::tls::Credentials {
         chain: vec![certificate.der().clone(), authority.certificate.der().clone()],
-        key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        key: tls::signing_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap(),
     };
     let acceptor = TlsAcceptor::from(Arc::new(tls::enrolment_server(credentials).unwrap()));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -113,16 +114,16 @@ fn answer(ours: &Authority, csr: &str, fault: Fault) -> http::Response<Full<Byte
 
 async fn failure(name: &str, fault: Fault) -> EnrolError {
     let (url, token) = serve(name, fault).await;
-    enrol(&url, &token, &Clock::at_once()).await.unwrap_err()
+    enrol(&url, &token, &Keys::File, &Clock::at_once()).await.unwrap_err()
 }
 
 #[tokio::test]
 async fn an_enrolled_gateway_has_a_key_of_its_own_and_can_be_loaded_again() {
     let (url, token) = serve("localhost", Fault::None).await;
-    let enrolled = enrol(&url, &token, &Clock::at_once()).await.unwrap();
+    let enrolled = enrol(&url, &token, &Keys::File, &Clock::at_once()).await.unwrap();
     let state = tempfile::tempdir().unwrap();
     identity::store(state.path(), &enrolled.files()).unwrap();
-    let identity = Identity::load(state.path()).unwrap();
+    let identity = Identity::load(state.path(), &IdentityConfig::default()).unwrap();
     assert_eq!(identity.vehicle.to_string(), "demo/van-1");
     assert!(tls::link_client(identity.credentials, &identity.authorities).is_ok());
 }
@@ -131,7 +132,7 @@ async fn an_enrolled_gateway_has_a_key_of_its_own_and_can_be_loaded_again() {
 async fn a_token_for_another_cloud_is_not_shown_to_this_one() {
     let (url, mut token) = serve("localhost", Fault::None).await;
     token.ca = Fingerprint::of(b"another authority");
-    let error = enrol(&url, &token, &Clock::at_once()).await.unwrap_err();
+    let error = enrol(&url, &token, &Keys::File, &Clock::at_once()).await.unwrap_err();
     assert!(
         matches!(&error, EnrolError::WrongAuthority { pin, .. } if *pin == token.ca.to_string()),
         "{error}"
@@ -141,7 +142,9 @@ async fn a_token_for_another_cloud_is_not_shown_to_this_one() {
 #[tokio::test]
 async fn a_server_of_another_name_is_named() {
     let (url, token) = serve("localhost", Fault::None).await;
-    let error = enrol(&url.replace("localhost", "127.0.0.1"), &token, &Clock::at_once()).await.unwrap_err();
+    let error = enrol(&url.replace("localhost", "127.0.0.1"), &token, &Keys::File, &Clock::at_once())
+        .await
+        .unwrap_err();
     assert!(matches!(&error, EnrolError::WrongName { host } if host == "127.0.0.1"), "{error}");
 }
 
@@ -170,6 +173,6 @@ async fn nobody_there_is_said_plainly() {
     let url = format!("https://{}", listener.local_addr().unwrap());
     drop(listener);
     let token = EnrolmentToken { secret: [3; 16], ca: Fingerprint([0; 32]) };
-    let error = enrol(&url, &token, &Clock::at_once()).await.unwrap_err();
+    let error = enrol(&url, &token, &Keys::File, &Clock::at_once()).await.unwrap_err();
     assert!(matches!(error, EnrolError::Https(HttpsError::Unreachable { .. })), "{error}");
 }

@@ -215,7 +215,7 @@ mod tests {
             vehicle: "demo/van-1".parse::<VehicleKey>().unwrap(),
             credentials: Credentials {
                 chain: vec![certificate.clone()],
-                key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+                key: tls::signing_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap(),
             },
             authorities: vec![certificate],
         })

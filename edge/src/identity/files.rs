@@ -11,8 +11,11 @@ use avl_shared::tls::Credentials;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::config::IdentityConfig;
+use super::keys::{KeyError, Keys};
 
 const KEY: &str = "key.pem";
 /// Beside the identity while it is replaced.
@@ -50,6 +53,8 @@ pub enum StoredIdentityError {
         "the key {path} can be read by other users (mode {mode:o}): run 'chmod 600 {path}', and enrol again with --force if somebody may have copied it", path = path.display()
     )]
     Exposed { path: PathBuf, mode: u32 },
+    #[error("{path}: {cause}", path = path.display())]
+    Key { path: PathBuf, cause: KeyError },
     #[error(transparent)]
     Name(#[from] IdentityError),
 }
@@ -67,7 +72,7 @@ pub fn is_enrolled(state_dir: &Path) -> bool {
 impl Identity {
     /// # Errors
     /// When the gateway is not enrolled, or the files are unreadable or damaged.
-    pub fn load(state_dir: &Path) -> Result<Self, StoredIdentityError> {
+    pub fn load(state_dir: &Path, config: &IdentityConfig) -> Result<Self, StoredIdentityError> {
         let directory = directory(state_dir);
         if !is_enrolled(state_dir) {
             return Err(StoredIdentityError::NotEnrolled { path: directory });
@@ -79,8 +84,10 @@ impl Identity {
         if mode & 0o077 != 0 {
             return Err(StoredIdentityError::Exposed { path: key_path, mode });
         }
-        let key = PrivateKeyDer::from_pem_slice(&read(&key_path)?)
-            .map_err(|error| StoredIdentityError::Pem { path: key_path, cause: error.to_string() })?;
+        let stored = read(&key_path)?;
+        let key = Keys::of(config)
+            .and_then(|keys| keys.load(&stored))
+            .map_err(|cause| StoredIdentityError::Key { path: key_path, cause })?;
         let leaf = chain.first().ok_or_else(|| StoredIdentityError::Pem {
             path: directory.join(CERTIFICATE),
             cause: "no certificate in it".to_owned(),
@@ -152,6 +159,15 @@ fn remove(folder: &Path) -> Result<(), StoredIdentityError> {
     attempt("remove", folder, removed)
 }
 
+/// The key as it is stored, or the reference to it; `None` for a gateway that is not enrolled.
+#[cfg(feature = "pkcs11")]
+pub(super) fn stored_key(state_dir: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(directory(state_dir).join(KEY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// Where this gateway was enrolled, if that is known.
 pub(super) fn read_url(state_dir: &Path) -> Option<String> {
     let text = fs::read_to_string(directory(state_dir).join(URL)).ok()?;
@@ -160,17 +176,22 @@ pub(super) fn read_url(state_dir: &Path) -> Option<String> {
 
 /// PEM of certificates, one after the other.
 pub(super) fn certificates_text(certificates: &[CertificateDer<'_>]) -> String {
-    certificates.iter().fold(String::new(), |mut text, der| {
-        text.push_str("-----BEGIN CERTIFICATE-----\n");
-        let encoded = STANDARD.encode(der);
-        for line in encoded.as_bytes().chunks(64) {
-            // Base64 is ASCII.
-            text.extend(line.iter().map(|&byte| char::from(byte)));
-            text.push('\n');
-        }
-        text.push_str("-----END CERTIFICATE-----\n");
-        text
-    })
+    certificates.iter().map(|der| pem_text("CERTIFICATE", der)).collect()
+}
+
+/// One PEM section.
+pub(super) fn pem_text(kind: &str, der: &[u8]) -> String {
+    let mut text = format!("-----BEGIN {kind}-----\n");
+    let encoded = STANDARD.encode(der);
+    for line in encoded.as_bytes().chunks(64) {
+        // Base64 is ASCII.
+        text.extend(line.iter().map(|&byte| char::from(byte)));
+        text.push('\n');
+    }
+    text.push_str("-----END ");
+    text.push_str(kind);
+    text.push_str("-----\n");
+    text
 }
 
 /// Makes a folder that only its owner may enter; one that exists is left as it is.
@@ -262,14 +283,14 @@ mod tests {
         store(state.path(), &files).unwrap();
         let key = directory(state.path()).join(KEY);
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = Identity::load(state.path()).unwrap_err().to_string();
+        let error = Identity::load(state.path(), &IdentityConfig::default()).unwrap_err().to_string();
         assert!(error.contains("640") && error.contains("chmod 600"), "{error}");
     }
 
     #[test]
     fn a_gateway_that_is_not_enrolled_is_told_how() {
         let state = tempfile::tempdir().unwrap();
-        let error = Identity::load(state.path()).unwrap_err().to_string();
+        let error = Identity::load(state.path(), &IdentityConfig::default()).unwrap_err().to_string();
         assert!(error.contains("avl-edge enrol --url"), "{error}");
     }
 
@@ -277,7 +298,7 @@ mod tests {
     fn a_damaged_identity_names_the_file() {
         let state = tempfile::tempdir().unwrap();
         store(state.path(), &files("no key")).unwrap();
-        let error = Identity::load(state.path()).unwrap_err().to_string();
+        let error = Identity::load(state.path(), &IdentityConfig::default()).unwrap_err().to_string();
         assert!(error.contains("certificate.pem") && error.contains("--force"), "{error}");
     }
 }

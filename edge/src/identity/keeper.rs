@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use super::files::{CERTIFICATE, directory, read_url, recover};
 use super::renewal::renew;
-use super::{Access, Identity, IdentityConfig, IdentityView, StoredIdentityError, plan, store};
+use super::{Access, Identity, IdentityConfig, IdentityView, Keys, StoredIdentityError, plan, store};
 use crate::clock::{Clock, show};
 use crate::enrol::{self, EnrolError, invitation};
 use crate::health::View;
@@ -107,7 +107,7 @@ impl Keeper {
     /// Takes what is on flash; what cannot be used leaves the identity that there was.
     fn reload(&mut self) {
         self.mark = mark(&certificate(&self.state_dir));
-        match Identity::load(&self.state_dir) {
+        match Identity::load(&self.state_dir, &self.config) {
             Ok(identity) => {
                 let validity = validity(&identity);
                 if let Some(validity) = validity {
@@ -155,7 +155,15 @@ impl Keeper {
             return;
         }
         self.tried = found;
-        match self.enrol_from(&file).await {
+        let outcome = match Keys::of(&self.config) {
+            Ok(keys) => {
+                let outcome = self.enrol_from(&file, &keys).await;
+                keys.tidy(&self.state_dir).await;
+                outcome
+            }
+            Err(error) => Err((error.to_string(), true)),
+        };
+        match outcome {
             Ok(()) => {
                 self.reload();
                 self.start_afresh();
@@ -173,12 +181,12 @@ impl Keeper {
     }
 
     /// The error, and whether only a person can change it.
-    async fn enrol_from(&self, file: &Path) -> Result<(), (String, bool)> {
+    async fn enrol_from(&self, file: &Path, keys: &Keys) -> Result<(), (String, bool)> {
         let at = |cause: String| format!("invitation {}: {cause}", file.display());
         let invitation = invitation::read(file).map_err(|error| (at(error.to_string()), false))?;
         tracing::info!(file = %file.display(), url = invitation.url, "invitation found: enrolling");
         let enrolled =
-            enrol::enrol(&invitation.url, &invitation.token, &self.clock).await.map_err(|error| {
+            enrol::enrol(&invitation.url, &invitation.token, keys, &self.clock).await.map_err(|error| {
                 let refused =
                     matches!(&error, EnrolError::Refused { status, .. } if status.is_client_error());
                 (at(error.to_string()), refused)
@@ -208,7 +216,11 @@ impl Keeper {
             .or_else(|| read_url(&self.state_dir))
             .unwrap_or_else(|| self.fallback_url.clone());
         tracing::info!(url, valid_until = %show(validity.not_after), "renewing the certificate");
-        match renew(&url, &self.state_dir, identity, &self.clock).await {
+        let renewed = match Keys::of(&self.config) {
+            Ok(keys) => renew(&url, &self.state_dir, identity, &keys, &self.clock).await,
+            Err(error) => Err(error.into()),
+        };
+        match renewed {
             Ok(()) => {
                 tracing::info!("certificate renewed");
                 self.reload();

@@ -13,9 +13,9 @@ use http::StatusCode;
 use rustls::pki_types::CertificateDer;
 
 use super::files::{certificates_text, store};
-use super::{Identity, IdentityFiles, StoredIdentityError, parse_certificates};
+use super::{Identity, IdentityFiles, KeyError, Keys, StoredIdentityError, parse_certificates};
 use crate::clock::Clock;
-use crate::enrol::{issued, new_key};
+use crate::enrol::issued;
 use crate::https::{HttpsError, Target};
 
 /// Old and new authorities are trusted side by side while a fleet changes from one to the other; more than this many is
@@ -32,8 +32,10 @@ pub enum RenewalError {
     BadCertificate(String),
     #[error("cannot prove who this gateway is: {0}: enrol again with --force")]
     Proof(#[from] ProofError),
-    #[error("cannot make a key: {0}")]
-    Key(#[from] rcgen::Error),
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("cannot make a certificate request: {0}")]
+    Request(#[from] rcgen::Error),
     #[error(transparent)]
     Store(#[from] StoredIdentityError),
 }
@@ -53,6 +55,19 @@ pub(super) async fn renew(
     url: &str,
     state_dir: &Path,
     identity: &Identity,
+    keys: &Keys,
+    clock: &Clock,
+) -> Result<(), RenewalError> {
+    let outcome = attempt(url, state_dir, identity, keys, clock).await;
+    keys.tidy(state_dir).await;
+    outcome
+}
+
+async fn attempt(
+    url: &str,
+    state_dir: &Path,
+    identity: &Identity,
+    keys: &Keys,
     clock: &Clock,
 ) -> Result<(), RenewalError> {
     let target = Target::parse(url)?;
@@ -62,22 +77,22 @@ pub(super) async fn renew(
         .first()
         .ok_or_else(|| RenewalError::BadCertificate("there is none to renew".to_owned()))?;
     let challenge: Challenge = ask(&target, identity, clock, NONCE_PATH, None).await?;
-    let (key, csr) = new_key()?;
-    let statement = renewal::statement(leaf, csr.der(), &challenge.nonce);
-    let proof = STANDARD.encode(renewal::prove(&identity.credentials.key, &statement)?);
+    let key = keys.generate().await?;
+    let statement = renewal::statement(leaf, key.request.der(), &challenge.nonce);
+    let proof = STANDARD.encode(renewal::prove(&*identity.credentials.key, &statement)?);
     let certificate = certificates_text(&identity.credentials.chain);
-    let request = RenewRequest { certificate, csr: csr.pem()?, nonce: challenge.nonce, proof };
+    let request = RenewRequest { certificate, csr: key.request.pem()?, nonce: challenge.nonce, proof };
     let answer: EnrolResponse = ask(&target, identity, clock, PATH, Some(&request)).await?;
 
     let bad = RenewalError::BadCertificate;
     let told = parse_certificates(answer.ca.as_bytes()).map_err(bad)?;
     let authorities = merge(told, &identity.authorities, clock);
-    let vehicle = issued::check(&answer, &key, &authorities, clock).map_err(bad)?;
+    let vehicle = issued::check(&answer, &key.signing, &authorities, clock).map_err(bad)?;
     if vehicle != identity.vehicle {
         return Err(bad(format!("it names {vehicle} instead of {}", identity.vehicle)));
     }
     let files = IdentityFiles {
-        key: &key.serialize_pem(),
+        key: &key.stored,
         certificate: &answer.certificate,
         authorities: &certificates_text(&authorities),
         url: Some(url),

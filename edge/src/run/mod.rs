@@ -50,7 +50,7 @@ pub async fn run(config: Config, once: bool, startup: Startup, log: Log) -> anyh
     let signals = Signals::listen()?;
     if once {
         // A replay that is to end when the cloud has it would wait for ever.
-        Identity::load(&config.state_dir)?;
+        Identity::load(&config.state_dir, &config.identity)?;
     }
     identity::create_private(&config.state_dir)?;
     let (buffer, thread) = Buffer::launch(&config.state_dir, &config.buffer)?;

@@ -49,7 +49,7 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Credentials {
             chain: vec![certificate.der().clone(), self.certificate.clone()],
-            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            key: tls::signing_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap(),
         }
     }
 

@@ -53,7 +53,7 @@ pub async fn enrol(url: &str, token: &str) -> anyhow::Result<Identity> {
         |pem: &str| CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     Ok(Identity {
-        credentials: Credentials { chain: certificates(&answer.certificate)?, key },
+        credentials: Credentials { chain: certificates(&answer.certificate)?, key: tls::signing_key(key)? },
         authorities: certificates(&answer.ca)?,
     })
 }

@@ -21,5 +21,6 @@ mod policy;
 mod power_cuts;
 mod receivers;
 mod sd_card;
+mod security_module;
 mod stage;
 mod whole_way;

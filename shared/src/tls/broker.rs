@@ -24,7 +24,7 @@ pub fn broker_client(
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Named { name, usual }))
-        .with_client_auth_cert(credentials.chain, credentials.key)?;
+        .with_client_cert_resolver(credentials.resolver()?);
     // A broker that resumes a session does not look at the certificate again, nor whether it was revoked meanwhile.
     config.resumption = Resumption::disabled();
     Ok(config)

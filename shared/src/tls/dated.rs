@@ -128,7 +128,7 @@ fn unix_time(at: UtcMillis) -> UnixTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tls::{Credentials, ROUND_TRIP, enrolment_server, https_client};
+    use crate::tls::{Credentials, ROUND_TRIP, enrolment_server, https_client, signing_key};
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     use rustls::pki_types::PrivateKeyDer;
     use std::io::ErrorKind;
@@ -158,7 +158,7 @@ mod tests {
         let leaf = params.signed_by(&server_key, &issuer).unwrap().der().clone();
         let credentials = Credentials {
             chain: vec![leaf, ca.clone()],
-            key: PrivateKeyDer::try_from(server_key.serialize_der()).unwrap(),
+            key: signing_key(PrivateKeyDer::try_from(server_key.serialize_der()).unwrap()).unwrap(),
         };
         let (config, objection) = https_client(&[ca], Arc::new(Says(time))).unwrap();
         let mut client =

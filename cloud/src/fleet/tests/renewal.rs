@@ -1,9 +1,11 @@
 //! Renewal over real TLS.
 
 use avl_shared::renewal::{self, Challenge, NONCE_PATH, RenewRequest, prove, statement};
+use avl_shared::tls::signing_key;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::SigningKey;
 
 use super::*;
 use crate::fleet::server_identity::load_or_issue;
@@ -11,7 +13,7 @@ use crate::fleet::server_identity::load_or_issue;
 /// An enrolled vehicle: its certificate and key.
 struct Vehicle {
     pem: String,
-    key: PrivateKeyDer<'static>,
+    key: Arc<dyn SigningKey>,
 }
 
 impl Vehicle {
@@ -21,7 +23,10 @@ impl Vehicle {
         let (status, body) = server.enrol(&server.fresh_token(), &csr).await;
         assert_eq!(status, StatusCode::OK, "{body:?}");
         let response: EnrolResponse = serde_json::from_slice(&body).unwrap();
-        Self { pem: response.certificate, key: PrivateKeyDer::try_from(key.serialize_der()).unwrap() }
+        Self {
+            pem: response.certificate,
+            key: signing_key(PrivateKeyDer::try_from(key.serialize_der()).unwrap()).unwrap(),
+        }
     }
 
     fn der(&self) -> CertificateDer<'static> {
@@ -32,7 +37,7 @@ impl Vehicle {
     fn request(&self, nonce: &str) -> RenewRequest {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap();
-        let proof = prove(&self.key, &statement(&self.der(), csr.der(), nonce)).unwrap();
+        let proof = prove(&*self.key, &statement(&self.der(), csr.der(), nonce)).unwrap();
         RenewRequest {
             certificate: self.pem.clone(),
             csr: csr.pem().unwrap(),

@@ -12,7 +12,7 @@ use avl_shared::link::{
     to_cloud, to_vehicle,
 };
 use avl_shared::sequence::Epoch;
-use avl_shared::tls::{Credentials, link_client};
+use avl_shared::tls::{Credentials, link_client, signing_key};
 use bytes::{Bytes, BytesMut};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream};
@@ -149,7 +149,7 @@ pub(super) fn client(signer: &Authority, trusted: &Authority) -> (Endpoint, Clie
     let pem = signer.issue_vehicle(&van(), &csr, SystemTime::now(), day).unwrap().pem;
     let credentials = Credentials {
         chain: vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()],
-        key: PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap(),
+        key: signing_key(PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap()).unwrap(),
     };
     let tls = link_client(credentials, std::slice::from_ref(trusted.certificate())).unwrap();
     let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));

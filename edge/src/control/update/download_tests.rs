@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use avl_shared::release::Version;
-use avl_shared::tls::{Credentials, enrolment_server};
+use avl_shared::tls::{Credentials, enrolment_server, signing_key};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -31,7 +31,8 @@ impl Server {
         let leaf = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).unwrap().der().clone();
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-        let tls = enrolment_server(Credentials { chain: vec![leaf], key }).unwrap();
+        let tls =
+            enrolment_server(Credentials { chain: vec![leaf], key: signing_key(key).unwrap() }).unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();

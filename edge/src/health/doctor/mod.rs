@@ -240,7 +240,7 @@ fn link_checks(
 }
 
 fn identity(config: &Config, examination: &mut Examination<'_, impl Listener>) -> Option<Identity> {
-    match Identity::load(&config.state_dir) {
+    match Identity::load(&config.state_dir, &config.identity) {
         Err(error) => {
             let text = error.to_string();
             let (cause, cure) = super::judge::split_cure(&text);
