@@ -212,9 +212,12 @@ impl Verdict {
         if self.is_empty() {
             return "ok".to_owned();
         }
-        let names: Vec<&str> =
-            Self::NAMES.iter().filter(|(flag, _)| self.contains(*flag)).map(|(_, name)| *name).collect();
-        names.join(",")
+        self.names().collect::<Vec<_>>().join(",")
+    }
+
+    /// The reasons' names, in the order of their bits.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| *name)
     }
 }
 

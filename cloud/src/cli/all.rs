@@ -71,6 +71,7 @@ fn configure(arguments: Arguments) -> anyhow::Result<Config> {
     if let Some(lifetime) = arguments.vehicle_certificate_lifetime {
         config.fleet.certificate_lifetime = lifetime;
     }
+    config.fleet.check().map_err(|refusal| anyhow::anyhow!("configuration: {refusal}"))?;
     match arguments.log_format.as_deref() {
         Some("json") => config.log_format = LogFormat::Json,
         Some(_) => config.log_format = LogFormat::Plain,

@@ -5,6 +5,7 @@ use avl_edge::config::effective::{self, Origin};
 use avl_edge::config::reference::{self, Key};
 use avl_edge::config::sense::{self, Surroundings};
 use avl_edge::config::{self, ConfigError};
+use avl_edge::control;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -91,9 +92,10 @@ fn check(file: &File) -> ExitCode {
 }
 
 fn show(file: &File) -> anyhow::Result<ExitCode> {
-    config::load(&file.config)?;
+    let own = config::load(&file.config)?;
     let text = std::fs::read_to_string(&file.config)?;
-    let rows = effective::effective(&file.config, &text, |name| std::env::var(name).ok());
+    let layers = control::layers_in_use(&own.state_dir);
+    let rows = effective::effective(&file.config, &text, |name| std::env::var(name).ok(), &layers);
     if file.json {
         let rows: Vec<_> = rows
             .iter()

@@ -20,6 +20,8 @@ pub enum Origin {
     Environment {
         variable: String,
     },
+    /// Laid over everything else.
+    Layer(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -28,6 +30,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Unset => f.write_str("not set"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Layer(name) => f.write_str(name),
             Self::Environment { variable } => write!(f, "environment {variable}"),
         }
     }
@@ -41,19 +44,33 @@ pub struct Effective {
     pub origin: Origin,
 }
 
-/// Every key with the value in force: environment before file before default. `text` is the file's content, which
-/// [`super::load()`] has found to be valid; `variable` looks into the environment.
+/// TOML that is laid over file and environment, and what to call it.
+pub type Layer = (&'static str, String);
+
+/// Every key with the value in force: the last of `layers` that has it before environment before file before default.
+/// `text` is the file's content, which [`super::load()`] has found to be valid; `variable` looks into the environment.
 #[must_use]
 pub fn effective(
     file: &std::path::Path,
     text: &str,
     variable: impl Fn(&str) -> Option<String>,
+    layers: &[Layer],
 ) -> Vec<Effective> {
     let document = ImDocument::parse(text).ok();
+    let layers: Vec<_> = layers
+        .iter()
+        .rev()
+        .filter_map(|(name, text)| Some((*name, text.as_str(), ImDocument::parse(text.as_str()).ok()?)))
+        .collect();
     let mut rows: Vec<Effective> = Vec::new();
     for key in reference::keys() {
         let name = key.variable();
-        let (value, origin) = if let Some(value) = variable(&name) {
+        let laid_over = layers
+            .iter()
+            .find_map(|(name, text, layer)| Some((find(layer.as_item(), text, &key.path)?.0, *name)));
+        let (value, origin) = if let Some((value, name)) = laid_over {
+            (value, Origin::Layer(name))
+        } else if let Some(value) = variable(&name) {
             (value, Origin::Environment { variable: name })
         } else if let Some((value, line)) =
             document.as_ref().and_then(|document| find(document.as_item(), text, &key.path))
@@ -125,9 +142,12 @@ mod tests {
 
     #[test]
     fn environment_goes_before_file_before_default() {
-        let rows = effective(Path::new("g.toml"), TEXT, |name| {
-            (name == "AVL_EDGE__UPLINK__LATENCY").then(|| "60s".to_owned())
-        });
+        let rows = effective(
+            Path::new("g.toml"),
+            TEXT,
+            |name| (name == "AVL_EDGE__UPLINK__LATENCY").then(|| "60s".to_owned()),
+            &[],
+        );
         let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
         assert_eq!(row(&rows, "state_dir"), pair("'/srv/avl'", "g.toml:1"));
         assert_eq!(row(&rows, "source.kind"), pair("'serial'", "g.toml:4"));
@@ -135,6 +155,19 @@ mod tests {
         assert_eq!(row(&rows, "uplink.latency"), pair("60s", "environment AVL_EDGE__UPLINK__LATENCY"));
         assert_eq!(row(&rows, "buffer.durability"), pair("\"5s\"", "default"));
         assert_eq!(row(&rows, "uplink.quic.server_name").1, "not set");
+    }
+
+    #[test]
+    fn the_last_layer_goes_before_everything() {
+        let layers = [
+            ("the cloud", "[uplink]\nlatency = '9s'\n[buffer]\ndurability = '2s'".to_owned()),
+            ("a command", "uplink.latency = '1s'".to_owned()),
+        ];
+        let rows = effective(Path::new("g.toml"), TEXT, |_| Some("60s".to_owned()), &layers);
+        let pair = |value: &str, origin: &str| (value.to_owned(), origin.to_owned());
+        assert_eq!(row(&rows, "uplink.latency"), pair("'1s'", "a command"));
+        assert_eq!(row(&rows, "buffer.durability"), pair("'2s'", "the cloud"));
+        assert_eq!(row(&rows, "uplink.ack_interval").0, "60s");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use hands::{Hands, Located};
 pub use port::{Downlink, Inbox, Port};
 pub use reports::{Feed, Reports};
 pub use service::{Ending, Service, Surroundings};
-pub use startup::{Startup, prepare};
+pub use startup::{Startup, layers_in_use, prepare};
 
 use std::path::{Path, PathBuf};
 

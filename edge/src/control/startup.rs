@@ -8,6 +8,7 @@ use super::configuration::{RemoteConfig, Settled, Start};
 use super::reporting::Reporting;
 use super::update::{Directory, LAUNCHED, Slots};
 use super::{Files, Reports, StateError, durable, overlay};
+use crate::config::effective::Layer;
 use crate::config::{self, Config, ConfigError};
 use crate::health::log::LogRing;
 
@@ -86,6 +87,18 @@ pub fn prepare(file: &Path, log: LogRing) -> anyhow::Result<(Config, Startup)> {
     let slots =
         if launched.is_some() { Directory::new(&own.update.directory).read() } else { Slots::default() };
     Ok((config, Startup { file: file.to_owned(), remote, reporting, reports, slots, launched, log }))
+}
+
+/// What lies over the gateway's own file and environment now, for whoever shows it; nothing is changed.
+#[must_use]
+pub fn layers_in_use(state_dir: &Path) -> Vec<Layer> {
+    let files = Files::new(state_dir);
+    let remote: RemoteConfig = durable::read_json(&files.configuration());
+    let reporting: Reporting = durable::read_json(&files.reporting());
+    let remote = remote.in_use().map(|layer| ("set by the cloud", layer.toml.clone()));
+    let over = reporting.is_over(chrono::Utc::now().timestamp_millis());
+    let reporting = (!over && !reporting.toml.is_empty()).then_some(("set by a command", reporting.toml));
+    remote.into_iter().chain(reporting).collect()
 }
 
 /// The file with `remote` and `reporting` over it, checked as the file is.

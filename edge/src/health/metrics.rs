@@ -124,6 +124,9 @@ impl Page<'_, '_> {
         )?;
         self.counter("receiver_garbage_bytes", "Bytes that belong to no sentence.", counts.garbage_bytes)?;
         self.counter("fixes", "Fixes made, with a position or without.", counts.fixes)?;
+        let doubted: Vec<_> =
+            receiver.doubted.iter().map(|(reason, fixes)| (reason.as_str(), *fixes)).collect();
+        self.counters("fixes_doubted", "Fixes with this reason to doubt them.", "verdict", &doubted)?;
         self.gauge_if(
             "fix_age_seconds",
             "Since the last fix.",
@@ -279,6 +282,7 @@ mod tests {
     fn full() -> String {
         let mut seen = healthy();
         seen.receiver.extras.satellites_in_view = Some(22);
+        seen.receiver.doubted.insert("teleport".to_owned(), 3);
         seen.link.bytes_per_fix = Some(9.5);
         seen.link.budget_per_month = Some(1);
         seen.buffer.flash.free_bytes = Some(1);
@@ -295,6 +299,7 @@ mod tests {
         let page = full();
         for line in [
             "avl_edge_fixes_total 7290",
+            "avl_edge_fixes_doubted_total{verdict=\"teleport\"} 3",
             "avl_edge_buffer_waiting_fixes 42.0",
             "avl_edge_receiver_sentences_total{outcome=\"valid\"} 50000",
             "avl_edge_link_state{state=\"connected\"} 1",

@@ -3,6 +3,8 @@
 //! A tool may be older or newer than the agent that it asks: what it does not know it skips, what it misses has a
 //! default. So these types repeat the views' field names, and a test holds the two together.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// Fields are as in the views that write them; see there for their meaning.
@@ -38,6 +40,7 @@ pub struct SeenReceiver {
     pub state: SeenState,
     pub baud: Option<u32>,
     pub counts: SeenCounts,
+    pub doubted: BTreeMap<String, u64>,
     pub sky: Vec<SeenSatellite>,
     pub extras: SeenExtras,
     pub antenna: Option<String>,
@@ -223,6 +226,7 @@ mod tests {
             view.counts.sentences = 11;
             view.counts.bad_checksums = 2;
             view.counts.fixes = 3;
+            view.doubted.insert("no_fix", 2);
             view.last_fix =
                 Some((&avl_shared::fix::Fix { satellites: Some(7), ..Default::default() }).into());
             view.last_fix_uptime_ms = Some(5);
@@ -247,6 +251,7 @@ mod tests {
             SeenState { state: "absent".into(), cause: Some("unplugged".into()) }
         );
         assert_eq!((seen.receiver.counts.sentences, seen.receiver.counts.fixes), (11, 3));
+        assert_eq!(seen.receiver.doubted["no_fix"], 2);
         let fix = seen.receiver.last_fix.unwrap();
         assert_eq!((fix.satellites, fix.quality.as_str()), (Some(7), "no_fix"));
         assert_eq!((seen.buffer.waiting, seen.buffer.bytes, seen.buffer.lost[0].fixes), (60, 1234, 10));

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::Seen;
 use super::judge::{self, Part, Trouble};
-use super::words::{bytes, duration_ms, fixes, grouped, local_time, local_time_of, position};
+use super::words::{bytes, duration_ms, fixes, grouped, local_date, local_time, local_time_of, position};
 
 /// The text, and whether anything is wrong.
 #[must_use]
@@ -14,10 +14,14 @@ pub fn summary(seen: &Seen) -> (String, bool) {
     page.agent(seen);
     page.receiver(seen);
     page.fix(seen);
+    page.clock(seen);
     page.buffer(seen);
     page.link(seen);
     (page.text, !troubles.is_empty())
 }
+
+/// Below it an offset of the system clock interests nobody.
+const SHOWN_OFFSET_MS: u64 = 1000;
 
 struct Page<'a> {
     text: String,
@@ -50,7 +54,9 @@ impl Page<'_> {
             "avl-edge",
             &format!("{verdict}; version {}, up {}", agent.version, duration_ms(agent.uptime_s * 1000)),
         );
-        self.line("vehicle", agent.vehicle.as_deref().unwrap_or("not enrolled"));
+        let vehicle = agent.vehicle.as_deref().unwrap_or("not enrolled");
+        let until = seen.identity.not_after.map(|end| format!(", certificate until {}", local_date(end)));
+        self.line("vehicle", &format!("{vehicle}{}", until.unwrap_or_default()));
         let memory = agent.rss_bytes.map(|rss| format!("{} of memory", bytes(rss)));
         let processor = agent.cpu_s.filter(|_| agent.uptime_s > 0).map(|cpu_s| {
             #[allow(clippy::cast_precision_loss)]
@@ -111,7 +117,33 @@ impl Page<'_> {
                 }
             }
         }
+        if !seen.receiver.doubted.is_empty() {
+            let reasons = seen.receiver.doubted.iter();
+            let reasons: Vec<String> =
+                reasons.map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect();
+            self.more(&format!("doubted so far: {}", reasons.join(", ")));
+        }
         self.trouble(Part::Fix);
+    }
+
+    fn clock(&mut self, seen: &Seen) {
+        let clock = &seen.clock;
+        let from = match clock.source.as_str() {
+            "gnss" => "from the receiver",
+            "system" => "from the system clock",
+            "cloud" => "from the cloud",
+            "lower_bound" => "only a lower bound is known",
+            _ => "not known yet",
+        };
+        let off = clock
+            .system_offset_ms
+            .filter(|off| off.unsigned_abs() >= SHOWN_OFFSET_MS)
+            .map(|off| {
+                let side = if off > 0 { "ahead" } else { "behind" };
+                format!("; the system clock is {} {side}", duration_ms(off.unsigned_abs()))
+            })
+            .unwrap_or_default();
+        self.line("time", &format!("{from}{off}"));
     }
 
     fn buffer(&mut self, seen: &Seen) {
@@ -216,6 +248,22 @@ mod tests {
             below.contains("! no answer from 10.0.0.1:7443\n") && below.contains("check that UDP"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn doubts_the_clock_and_the_certificate_are_shown() {
+        let mut seen = healthy();
+        seen.identity.not_after = Some(1_731_672_000_000);
+        (seen.clock.source, seen.clock.system_offset_ms) = ("gnss".to_owned(), Some(-90_000));
+        seen.receiver.doubted.insert("teleport".to_owned(), 3);
+        let (text, _) = summary(&seen);
+        for words in [
+            "demo/truck-7, certificate until 2024-11-1",
+            "from the receiver; the system clock is 1 min 30 s behind",
+            "doubted so far: 3 teleport",
+        ] {
+            assert!(text.contains(words), "{words:?} is not in\n{text}");
+        }
     }
 
     #[test]

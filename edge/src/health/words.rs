@@ -63,6 +63,12 @@ pub fn local_time(utc_ms: i64) -> String {
     time_in(&Local, utc_ms)
 }
 
+/// The day of a UTC time, in the reader's zone.
+#[must_use]
+pub fn local_date(utc_ms: i64) -> String {
+    local_time(utc_ms).chars().take("2026-01-31".len()).collect()
+}
+
 /// An RFC 3339 time in the reader's zone; as it was when it is none.
 #[must_use]
 pub fn local_time_of(rfc3339: &str) -> String {

@@ -201,6 +201,7 @@ impl<'a> Intake<'a> {
             let row = FixRow::from(&fix);
             self.view.update(|view| {
                 view.counts = self.receiver.counts();
+                view.doubt(fix.verdict);
                 (view.sky, view.extras) = (self.receiver.sky(), extras);
                 view.antenna = self.receiver.antenna();
                 (view.last_fix, view.last_fix_uptime_ms) = (Some(row), uptime_ms());

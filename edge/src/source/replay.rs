@@ -74,6 +74,7 @@ pub(super) async fn run(
             view.update(|view| {
                 (view.last_fix, view.last_fix_uptime_ms, view.extras) = (Some(row), uptime_ms(), extras);
                 view.counts = receiver.counts();
+                view.doubt(fix.verdict);
             });
             if fixes.send(Observed { fix, extras, cursor }).await.is_err() {
                 return Ok(receiver.counts());

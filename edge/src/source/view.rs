@@ -1,5 +1,8 @@
 //! What the source and its receiver show of themselves.
 
+use std::collections::BTreeMap;
+
+use avl_shared::fix::Verdict;
 use serde::Serialize;
 
 use crate::fix_json::FixRow;
@@ -13,6 +16,8 @@ pub struct ReceiverView {
     /// Bits per second, where there is a line.
     pub baud: Option<u32>,
     pub counts: Counts,
+    /// Fixes with a reason to doubt them, by its name; one may have several.
+    pub doubted: BTreeMap<&'static str, u64>,
     /// The satellites as they were printed last; updated with each fix.
     pub sky: Vec<SatelliteView>,
     /// Mode, PDOP, VDOP and satellites in view beside `last_fix`, which has the HDOP and the satellites used.
@@ -22,6 +27,14 @@ pub struct ReceiverView {
     pub last_fix: Option<FixRow>,
     /// Milliseconds since the gateway booted when `last_fix` came.
     pub last_fix_uptime_ms: Option<u64>,
+}
+
+impl ReceiverView {
+    pub(super) fn doubt(&mut self, verdict: Verdict) {
+        for reason in verdict.names() {
+            *self.doubted.entry(reason).or_default() += 1;
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
