@@ -39,6 +39,7 @@ test: ## All that CI runs: format, lints, unit, property and system tests, docs,
 	@$(step) "unit, property and system tests" $(node) cargo test --workspace --no-fail-fast
 	@$(step) "the gateway for ARM, emulated" ./cross/test.sh aarch64-unknown-linux-gnu
 	@$(step) "its package" ./cross/deb.sh aarch64-unknown-linux-gnu
+	@$(step) "installing it" ./cross/try-deb.sh artifacts/packages/avl-edge_*_arm64.deb
 	@$(step) "docs" env RUSTDOCFLAGS="$(DOCS)" cargo doc --workspace --no-deps --document-private-items --quiet
 	@$(step) "licences and bans" ./scripts/deny.sh
 	@echo "all good; logs and pictures are in artifacts/"
