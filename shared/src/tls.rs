@@ -6,6 +6,7 @@
 //! that it trusts ([`TrustedTime`]), which need not be the system clock's.
 
 mod dated;
+mod judge;
 
 pub use dated::{Objection, SystemTime, Time, TrustedTime};
 
@@ -15,19 +16,18 @@ pub use broker::broker_client;
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, Error, RootCertStore, ServerConfig};
 
 use crate::enrolment::Fingerprint;
 use crate::link::ALPN;
+
+use judge::{Judge, Shown, Verifier};
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -148,7 +148,7 @@ fn dated_client(
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(dated::Provider(time)))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier));
+        .with_custom_certificate_verifier(Verifier::new(verifier));
     Ok((builder, objection))
 }
 
@@ -190,7 +190,7 @@ pub fn enrolment_client(ca: Fingerprint) -> Result<ClientConfig, TlsError> {
 /// # Errors
 /// When the configuration is refused.
 pub fn enrolment_client_at(ca: Fingerprint, time: Arc<dyn TrustedTime>) -> Result<ClientConfig, TlsError> {
-    let pinned = Arc::new(PinnedAuthority { ca, provider: provider() });
+    let pinned = Verifier::new(PinnedAuthority { ca });
     Ok(without_certificate(dated_client(pinned, time)?.0))
 }
 
@@ -199,63 +199,24 @@ fn forbid_resumption(config: &mut ServerConfig) {
     config.send_tls13_tickets = 0;
 }
 
-/// Verifies a server as usual, with a single root: the certificate in the presented chain whose fingerprint is pinned.
+/// Judges a server as usual, with a single root: the certificate in the presented chain whose fingerprint is pinned.
 #[derive(Debug)]
 struct PinnedAuthority {
     ca: Fingerprint,
-    provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for PinnedAuthority {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let pinned = intermediates
+impl Judge for PinnedAuthority {
+    fn judge(&self, shown: Shown<'_>) -> Result<ServerCertVerified, Error> {
+        let pinned = shown
+            .intermediates
             .iter()
             .find(|certificate| Fingerprint::of(certificate) == self.ca)
             .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
         let mut store = RootCertStore::empty();
         store.add(pinned.clone().into_owned())?;
-        WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(&self.provider))
+        let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider())
             .build()
-            .map_err(|error| Error::General(error.to_string()))?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+            .map_err(|error| Error::General(error.to_string()))?;
+        shown.judged_by(&*usual)
     }
 }

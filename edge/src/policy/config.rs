@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use avl_shared::fix::{Fix, FixMode};
+use avl_shared::fix::Fix;
 use serde::Deserialize;
 
 use super::geodesy::Place;
 use super::profile::Profile;
 use crate::config::ByteSize;
-use crate::receiver::{self, Extras};
+use crate::receiver::Extras;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -150,13 +150,7 @@ impl Column {
             Self::Vdop => fix.vdop = extras.vdop,
             Self::Pdop => fix.pdop = extras.pdop,
             Self::InView => fix.in_view = extras.satellites_in_view,
-            Self::Mode => {
-                fix.mode = extras.mode.map(|mode| match mode {
-                    receiver::FixMode::None => FixMode::None,
-                    receiver::FixMode::TwoD => FixMode::TwoD,
-                    receiver::FixMode::ThreeD => FixMode::ThreeD,
-                });
-            }
+            Self::Mode => fix.mode = extras.mode,
         }
     }
 }

@@ -146,7 +146,7 @@ fn who_asks_gets_the_newest_fix_also_while_it_is_undecided() {
 #[test]
 fn only_the_columns_that_were_asked_for_travel() {
     let extras = receiver::Extras {
-        mode: Some(receiver::FixMode::TwoD),
+        mode: Some(FixMode::TwoD),
         pdop: Some(Decimal::new(21, 1)),
         vdop: Some(Decimal::new(18, 1)),
         satellites_in_view: Some(19),

@@ -1,12 +1,13 @@
 //! What a receiver says beside the fix itself.
 
-use avl_shared::fix::Decimal;
+use avl_shared::fix::{Decimal, FixMode};
 use serde::{Deserialize, Serialize, Serializer};
 
 /// What stands beside a fix. It is not part of the fix, which is what goes on the air.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Extras {
     /// `None` when the receiver prints no GSA.
+    #[serde(serialize_with = "name")]
     pub mode: Option<FixMode>,
     #[serde(serialize_with = "number")]
     pub pdop: Option<Decimal>,
@@ -14,28 +15,6 @@ pub struct Extras {
     pub vdop: Option<Decimal>,
     /// Satellites in view, heard or not, as the epoch before this one printed them (a receiver prints them last).
     pub satellites_in_view: Option<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum FixMode {
-    #[serde(rename = "none")]
-    None,
-    #[serde(rename = "2d")]
-    TwoD,
-    #[serde(rename = "3d")]
-    ThreeD,
-}
-
-impl FixMode {
-    /// The second field of GSA.
-    pub(super) fn from_digit(text: &str) -> Option<Self> {
-        Some(match text {
-            "1" => Self::None,
-            "2" => Self::TwoD,
-            "3" => Self::ThreeD,
-            _ => return None,
-        })
-    }
 }
 
 /// What the receiver's supervisor says of the antenna's supply current.
@@ -72,6 +51,11 @@ impl Antenna {
 #[allow(clippy::ref_option)] // the signature that serde asks for
 fn number<S: Serializer>(value: &Option<Decimal>, serializer: S) -> Result<S::Ok, S::Error> {
     value.map(Decimal::to_f64).serialize(serializer)
+}
+
+#[allow(clippy::ref_option)] // the signature that serde asks for
+fn name<S: Serializer>(mode: &Option<FixMode>, serializer: S) -> Result<S::Ok, S::Error> {
+    mode.map(FixMode::name).serialize(serializer)
 }
 
 #[cfg(test)]

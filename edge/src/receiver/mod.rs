@@ -32,7 +32,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use testing::sentence as sentence_for_tests;
 
-pub use extras::{Antenna, Extras, FixMode};
+pub use extras::{Antenna, Extras};
 pub use sky::{Constellation, SatelliteView};
 
 use avl_shared::fix::{Fix, Quality, UtcMillis, Verdict};

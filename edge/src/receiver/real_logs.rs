@@ -198,7 +198,8 @@ fn reading_is_taken_up_anywhere_in_a_real_log() {
 
 #[test]
 fn the_sky_of_the_urban_drive_is_the_one_its_receiver_printed() {
-    use super::{Constellation, FixMode};
+    use super::Constellation;
+    use avl_shared::fix::FixMode;
 
     let Some(log) = read(URBAN) else { return };
     let (mut receiver, mut all) = (Receiver::recorded(), Vec::new());

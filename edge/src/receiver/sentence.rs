@@ -7,11 +7,11 @@
 //! dilutions, more than 102 bytes, VTG with empty knots). Its aggregate type `Nmea` mixes epochs and can panic; it is
 //! not used anywhere.
 
-use avl_shared::fix::{Decimal, Quality};
+use avl_shared::fix::{Decimal, FixMode, Quality};
 use nmea::SentenceType;
 
 use super::calendar::{Date, TimeOfDay};
-use super::extras::{Antenna, FixMode};
+use super::extras::Antenna;
 use super::fields::{
     Coordinates, Field, coordinates, course, decimal, dilution, knots_from_kmh, not_negative, time_of_day,
 };
@@ -244,7 +244,11 @@ fn vtg(fields: &[&str; MAX_FIELDS], report: &mut Report) {
 
 /// `A or M, mode, 12 satellites, PDOP, HDOP, VDOP [, system]`
 fn gsa(fields: &[&str; MAX_FIELDS]) -> Dilution {
-    Dilution { mode: FixMode::from_digit(fields[2]), pdop: dilution(fields[15]), vdop: dilution(fields[17]) }
+    Dilution {
+        mode: fields[2].parse().ok().and_then(FixMode::from_code),
+        pdop: dilution(fields[15]),
+        vdop: dilution(fields[17]),
+    }
 }
 
 /// `time, day, month, year, …`

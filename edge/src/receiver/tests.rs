@@ -1,6 +1,6 @@
 //! What a stream of sentences becomes, as a specification.
 
-use avl_shared::fix::{Fix, Quality, Verdict};
+use avl_shared::fix::{Fix, FixMode, Quality, Verdict};
 use proptest::prelude::*;
 
 use super::testing::{fixes, log, observe, sentence};
@@ -467,7 +467,7 @@ fn mode_and_dilutions_stand_beside_the_fix_live_too() {
         receiver.push(sentence(body).as_bytes(), None, |observation| all.push(observation.extras));
     }
     assert!(all.len() >= 5);
-    assert!(all.iter().all(|extras| extras.mode == Some(super::FixMode::ThreeD)
+    assert!(all.iter().all(|extras| extras.mode == Some(FixMode::ThreeD)
         && extras.pdop.is_some_and(|pdop| pdop.to_string() == "1.48")
         && extras.vdop.is_some_and(|vdop| vdop.to_string() == "1.27")));
 }

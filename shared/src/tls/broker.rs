@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::danger::ServerCertVerified;
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, Error};
 
+use super::judge::{Judge, Shown, Verifier};
 use super::{Credentials, TlsError, provider, roots};
 
 /// A client of the broker whose certificate carries `name`, which need not be the name that it is reached by.
@@ -23,7 +24,7 @@ pub fn broker_client(
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Named { name, usual }))
+        .with_custom_certificate_verifier(Verifier::new(Named { name, usual }))
         .with_client_cert_resolver(credentials.resolver()?);
     // A broker that resumes a session does not look at the certificate again, nor whether it was revoked meanwhile.
     config.resumption = Resumption::disabled();
@@ -37,37 +38,8 @@ struct Named {
     usual: Arc<WebPkiServerVerifier>,
 }
 
-impl ServerCertVerifier for Named {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _connected_to: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        self.usual.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.usual.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.usual.supported_verify_schemes()
+impl Judge for Named {
+    fn judge(&self, shown: Shown<'_>) -> Result<ServerCertVerified, Error> {
+        Shown { server_name: &self.name, ..shown }.judged_by(&*self.usual)
     }
 }

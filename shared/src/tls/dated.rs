@@ -6,10 +6,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::UnixTime;
 use rustls::time_provider::TimeProvider;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, Error};
+
+use super::judge::{Judge, Shown};
 
 use crate::fix::UtcMillis;
 use crate::identity::Validity;
@@ -69,55 +71,20 @@ pub(super) struct Dated {
     pub(super) objection: Objection,
 }
 
-impl ServerCertVerifier for Dated {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
+impl Judge for Dated {
+    fn judge(&self, shown: Shown<'_>) -> Result<ServerCertVerified, Error> {
         let now = match self.time.time() {
             None => return Err(Error::FailedToGetCurrentTime),
             Some(Time::At(now)) => now,
             Some(Time::NotBefore(earliest)) => {
-                Validity::of(end_entity).map_or(earliest, |validity| earliest.max(validity.not_before))
+                Validity::of(shown.end_entity).map_or(earliest, |validity| earliest.max(validity.not_before))
             }
         };
-        let verified = self.inner.verify_server_cert(
-            end_entity,
-            intermediates,
-            server_name,
-            ocsp_response,
-            unix_time(now),
-        );
+        let verified = Shown { now: unix_time(now), ..shown }.judged_by(&*self.inner);
         if let Err(Error::InvalidCertificate(error)) = &verified {
             *self.objection.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.clone());
         }
         verified
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
     }
 }
 

@@ -144,7 +144,8 @@ fn angle(degrees: f64, degree_digits: usize, [positive, negative]: [&str; 2]) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receiver::{FixMode, Observation, Receiver};
+    use crate::receiver::{Observation, Receiver};
+    use avl_shared::fix::FixMode;
     use avl_shared::fix::{Quality, Verdict};
 
     const SKY: &str = r#"{"class":"SKY","device":"/dev/ttyS0","hdop":0.9,"vdop":1.1,"pdop":1.42,"satellites":[{"PRN":5,"el":40.0,"az":120.0,"ss":42.0,"used":true},{"PRN":7,"used":false}]}"#;
