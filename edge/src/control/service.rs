@@ -3,6 +3,7 @@
 //! One command at a time is recorded before it is begun; long ones go on beside the others. What cannot be recorded is
 //! not done: the cloud repeats it on the next connection.
 
+mod settings;
 mod updating;
 
 use std::sync::Arc;
@@ -10,9 +11,9 @@ use std::time::Duration;
 
 use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
-use avl_shared::link::message::{SetReporting, UploadHistory};
+use avl_shared::link::message::UploadHistory;
 use avl_shared::link::{
-    Command, CommandResult, CommandState, Configuration, MAX_COMMAND_ID_CHARS, RESULT_PART_BYTES, ReportAck,
+    Command, CommandResult, CommandState, MAX_COMMAND_ID_CHARS, RESULT_PART_BYTES, ReportAck,
     command::Action, to_cloud,
 };
 use avl_shared::release::Version;
@@ -23,12 +24,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::config::Permission;
-use super::configuration::{Layer, Offer};
 use super::hands::{Hands, Located};
 use super::ledger::{EndState, Ending as End, Ledger, Progress};
 use super::port::{Downlink, Inbox};
-use super::reporting::Reporting;
-use super::startup::{Startup, tell, with_layers};
+use super::startup::Startup;
 use super::update::Order;
 use super::{Files, StateError, diagnostics, durable};
 use crate::buffer::Status;
@@ -270,41 +269,6 @@ impl<H: Hands> Service<H> {
         Ok(())
     }
 
-    fn set_reporting(&mut self, id: &str, order: &SetReporting) -> Result<(), StateError> {
-        let file = &self.startup.file;
-        let remote = self.startup.remote.in_use().map_or("", |layer| &layer.toml);
-        let reporting = Reporting::of(order).and_then(|reporting| {
-            let own = crate::config::load(file).map_err(|error| error.to_string())?;
-            with_layers(file, &own, remote, &reporting.toml)?;
-            Ok(reporting)
-        });
-        match reporting {
-            Err(cause) => self.end(id, &End::new(EndState::Failed, cause), None),
-            Ok(reporting) if reporting == self.startup.reporting => {
-                self.end(id, &End::new(EndState::Done, "it is set so already"), None)
-            }
-            Ok(reporting) => {
-                self.record(id, Progress::Restarting)?;
-                self.replace_reporting(reporting)
-            }
-        }
-    }
-
-    fn replace_reporting(&mut self, reporting: Reporting) -> Result<(), StateError> {
-        durable::write_json(&self.files.reporting(), &reporting)?;
-        self.startup.reporting = reporting;
-        self.ending = Some(Ending::Restart);
-        Ok(())
-    }
-
-    fn end_reporting(&mut self) -> Result<(), StateError> {
-        if self.startup.reporting.is_over(self.now()) {
-            tracing::info!("the reporting that a command set is over");
-            self.replace_reporting(Reporting::default())?;
-        }
-        Ok(())
-    }
-
     fn diagnose(&mut self, id: &str) -> Result<(), StateError> {
         self.record(id, Progress::Running)?;
         let status = self.around.status.borrow().clone();
@@ -327,52 +291,6 @@ impl<H: Hands> Service<H> {
         });
         let payload = Payload { media_type: "application/json", bytes };
         self.end(id, &End::new(EndState::Done, ""), Some(payload))
-    }
-
-    fn configuration(&mut self, offered: Configuration) -> Result<(), StateError> {
-        let Configuration { version, toml } = offered;
-        match self.startup.remote.judge(version) {
-            Offer::OnTrial => Ok(()),
-            Offer::Settled(settled) => tell(&self.startup.reports, &settled),
-            Offer::New => {
-                let file = &self.startup.file;
-                let own = crate::config::load(file).map_err(|error| error.to_string());
-                let judged = own.and_then(|own| with_layers(file, &own, &toml, &self.startup.reporting.toml));
-                match judged {
-                    Ok(_) => {
-                        tracing::info!(version, "remote configuration: restarting to try it");
-                        self.startup.remote.try_out(Layer { version, toml });
-                        durable::write_json(&self.files.configuration(), &self.startup.remote)?;
-                        self.ending = Some(Ending::Restart);
-                        Ok(())
-                    }
-                    Err(cause) => {
-                        let settled = self.startup.remote.reject(version, cause);
-                        durable::write_json(&self.files.configuration(), &self.startup.remote)?;
-                        tell(&self.startup.reports, &settled)
-                    }
-                }
-            }
-        }
-    }
-
-    fn welcome(&mut self) -> Result<(), StateError> {
-        self.welcomed = true;
-        if let Some(settled) = self.startup.remote.confirm() {
-            durable::write_json(&self.files.configuration(), &self.startup.remote)?;
-            tell(&self.startup.reports, &settled)?;
-        }
-        self.prove()
-    }
-
-    fn give_up_configuration(&mut self, waited: Duration) -> Result<(), StateError> {
-        let cause = format!("no connection to the cloud within {waited:?} under it");
-        if let Some(settled) = self.startup.remote.roll_back(&cause) {
-            durable::write_json(&self.files.configuration(), &self.startup.remote)?;
-            tell(&self.startup.reports, &settled)?;
-            self.ending = Some(Ending::Restart);
-        }
-        Ok(())
     }
 
     fn job(&mut self, job: Job) -> Result<(), StateError> {

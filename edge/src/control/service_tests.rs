@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
+use avl_shared::link::Configuration;
 use avl_shared::link::message::{LocateNow, Restart};
 use avl_shared::link::{ConfigOutcome, ToCloud, to_vehicle};
 use avl_shared::sequence::Epoch;
