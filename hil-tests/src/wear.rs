@@ -13,10 +13,15 @@ use rand::{Rng, SeedableRng};
 /// Seconds between two acknowledgements, and how far they lag behind: the agent's default.
 const ACK_EVERY: u64 = 180;
 
+/// What the kernel's cache, and most flash, writes at the least.
+pub const PAGE_BYTES: u64 = 4096;
+
 /// What was recorded, and what that took.
 #[derive(Clone, Copy, Debug)]
 pub struct Worn {
     pub fixes: u64,
+    /// Appends, each of them synced.
+    pub blocks: u64,
     /// Wire batches as they would go on the air.
     pub payload_bytes: u64,
     /// Given to the kernel by `write` and its kin (`wchar`).
@@ -34,6 +39,13 @@ impl Worn {
     #[allow(clippy::cast_precision_loss)]
     pub fn amplification(&self) -> f64 {
         self.handed_bytes as f64 / self.payload_bytes as f64
+    }
+
+    /// Pages sent to storage for each append. One is the least that is possible: an append that is durable has changed a page.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn pages_an_append(&self) -> f64 {
+        self.storage_bytes as f64 / (self.blocks * PAGE_BYTES) as f64
     }
 }
 
@@ -69,6 +81,7 @@ pub fn record(state_dir: &Path, seconds: u64, block_s: u64) -> anyhow::Result<Wo
     let (handed_now, storage_now) = counters()?;
     Ok(Worn {
         fixes: second,
+        blocks: second / block_s,
         payload_bytes: payload,
         handed_bytes: handed_now - handed,
         storage_bytes: storage_now - storage,

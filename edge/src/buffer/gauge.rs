@@ -89,9 +89,12 @@ impl Gauge {
         let due = self.extent.is_none_or(|extent| {
             extent.epoch != status.epoch || status.next_sequence >= extent.next + EXTENT_EVERY
         });
-        if !due {
-            return;
+        if due {
+            self.write_extent(status);
         }
+    }
+
+    fn write_extent(&mut self, status: &Status) {
         let written = extent::inode(&self.store).and_then(|inode| {
             let extent = Extent { epoch: status.epoch, next: status.next_sequence, inode };
             extent.write(&self.state_dir)?;
@@ -103,7 +106,14 @@ impl Gauge {
         }
     }
 
-    pub(super) fn save(&self) {
+    /// An orderly end: what is on flash now is exactly known.
+    pub(super) fn save(&mut self, status: &Status) {
         self.wear.save();
+        let noted = self
+            .extent
+            .is_some_and(|extent| extent.epoch == status.epoch && extent.next == status.next_sequence);
+        if status.flash.store.is_open() && !noted {
+            self.write_extent(status);
+        }
     }
 }

@@ -233,6 +233,9 @@ impl Keeper {
                 tracing::error!(%error, "the last fixes cannot be written");
             }
         }
+        if let Err(error) = self.attempt(now, now_ms, Outbox::record) {
+            tracing::debug!(%error, "the next start has some blocks to catch up on");
+        }
         self.pending.fixes() + self.pending.gap()
     }
 }

@@ -46,14 +46,14 @@ pub struct Salvaged {
     pub epoch: Epoch,
     pub held: RangeSet,
     pub lost: RangeSet,
-    /// Where the source was to continue, by the newest state record.
+    /// Where the source was to continue, by the newest that says so.
     pub cursor: Vec<u8>,
 }
 
 /// One thing that proved whole.
 enum Found<'a> {
     State(State),
-    Block { kind: Kind, epoch: Epoch, range: SequenceRange, bytes: &'a [u8] },
+    Block { kind: Kind, epoch: Epoch, range: SequenceRange, cursor: Option<&'a [u8]>, bytes: &'a [u8] },
 }
 
 /// Reads the store's file in `damaged` and makes a store of what is whole where `place` says for its epoch.
@@ -67,7 +67,7 @@ pub(super) fn salvage(
     extent: Option<Extent>,
 ) -> Result<Option<Salvaged>, SalvageError> {
     let mut survey = Survey::default();
-    read_all(damaged, true, &mut |found| {
+    read_all(damaged, Looking::ForAll, &mut |found| {
         survey.see(&found);
         Ok(())
     })?;
@@ -96,7 +96,7 @@ pub(super) fn salvage(
     {
         let mut table = SledTable::open(&fresh)?;
         let mut put = Vec::new();
-        read_all(damaged, true, &mut |found| {
+        read_all(damaged, Looking::ForAll, &mut |found| {
             let Found::Block { epoch: of, range, bytes, .. } = found else { return Ok(()) };
             let useful = allowed.within(range);
             if of != epoch || useful.is_empty() || saved.held.covers(range) {
@@ -107,7 +107,7 @@ pub(super) fn salvage(
             put.push((range.first(), bytes.to_vec()));
             if put.len() >= PUT_AT_ONCE {
                 let change =
-                    Change { state: saved.encode(), put: std::mem::take(&mut put), remove: Vec::new() };
+                    Change { state: Some(saved.encode()), put: std::mem::take(&mut put), remove: Vec::new() };
                 table.commit(change, Durability::Later)?;
             }
             Ok(())
@@ -120,32 +120,37 @@ pub(super) fn salvage(
         // What was replaced is in the thinned block, or was declared with it.
         survey.replaced.ranges().iter().for_each(|range| missing.remove(*range));
         saved.lost.insert(LossReason::Corruption, &missing);
-        table.commit(Change { state: saved.encode(), put, remove: Vec::new() }, Durability::Now)?;
+        table.commit(Change { state: Some(saved.encode()), put, remove: Vec::new() }, Durability::Now)?;
     }
     let _ = fs::remove_dir_all(&target);
     fs::rename(&fresh, &target)?;
     if let Some(parent) = target.parent() {
         File::open(parent)?.sync_all()?;
     }
-    let cursor = state.map(|state| state.cursor).unwrap_or_default();
+    let appended = survey.cursor.filter(|(of, end, _)| *of == epoch && *end > state_next);
+    let cursor = appended.map(|(.., cursor)| cursor).or(state.map(|state| state.cursor)).unwrap_or_default();
     Ok(Some(Salvaged { epoch, held: saved.held, lost: saved.lost.all(), cursor }))
 }
 
-/// The `next` of state records in the store's file that are beyond `next`, at most two of them. sled cuts a damaged
-/// end off without a word; but each append is synced before the next one begins, so two of them prove that
-/// something is gone that was on flash. One may be an append that a power cut interrupted.
+/// Where appends that are in the store's file end, beyond `next`; at most two of them. sled cuts a damaged end off
+/// without a word; but each append is synced before the next one begins, so two of them prove that something is gone
+/// that was on flash. One may be an append that a power cut interrupted.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn beyond(directory: &Path, epoch: Epoch, next: u64) -> io::Result<BTreeSet<u64>> {
     let mut found = BTreeSet::new();
-    let looked = read_all(directory, false, &mut |what| {
-        if let Found::State(state) = what
-            && state.epoch == epoch
-            && state.next > next
-            && found.len() < 2
-        {
-            found.insert(state.next);
+    let looked = read_all(directory, Looking::For { epoch, beyond: next }, &mut |what| {
+        let end = match what {
+            Found::State(state) if state.epoch == epoch => state.next,
+            // What thinning kept is part of an append and not one of its own.
+            Found::Block { kind: Kind::Plain, epoch: of, range, .. } if of == epoch => {
+                range.last().saturating_add(1)
+            }
+            _ => 0,
+        };
+        if end > next && found.len() < 2 {
+            found.insert(end);
         }
         Ok(())
     });
@@ -163,6 +168,8 @@ struct Survey {
     epochs: Vec<(Epoch, u64)>,
     end: u64,
     replaced: RangeSet,
+    /// Of the block that reaches farthest: its epoch, where it ends, and where its source continues.
+    cursor: Option<(Epoch, u64, Vec<u8>)>,
 }
 
 impl Survey {
@@ -173,12 +180,18 @@ impl Survey {
                     self.newest_state = Some(state.clone());
                 }
             }
-            Found::Block { kind, epoch, range, .. } => {
+            Found::Block { kind, epoch, range, cursor, .. } => {
                 match self.epochs.iter_mut().find(|(known, _)| known == epoch) {
                     Some((_, count)) => *count += 1,
                     None => self.epochs.push((*epoch, 1)),
                 }
-                self.end = self.end.max(range.last().saturating_add(1));
+                let end = range.last().saturating_add(1);
+                if let Some(cursor) = cursor
+                    && self.cursor.as_ref().is_none_or(|(_, known, _)| *known < end)
+                {
+                    self.cursor = Some((*epoch, end, cursor.to_vec()));
+                }
+                self.end = self.end.max(end);
                 if let Kind::Thinned(replaced) = kind {
                     self.replaced.insert(*replaced);
                 }
@@ -197,15 +210,36 @@ fn numbers(from: u64, end: u64) -> Option<SequenceRange> {
     end.checked_sub(1).and_then(|last| SequenceRange::new(from, last))
 }
 
-/// `blocks`: look at blocks as well, which have to be decoded for it.
+/// What a reading is after. To prove a block whole it has to be decoded, so only those are that matter.
+#[derive(Clone, Copy)]
+enum Looking {
+    ForAll,
+    /// Blocks of one epoch that reach beyond a number, and all state records.
+    For {
+        epoch: Epoch,
+        beyond: u64,
+    },
+}
+
+impl Looking {
+    fn wants(self, batch: &[u8]) -> bool {
+        match self {
+            Self::ForAll => true,
+            Self::For { epoch, beyond } => {
+                batch::peek(batch).is_ok_and(|header| header.epoch == epoch && header.range.last() >= beyond)
+            }
+        }
+    }
+}
+
 fn read_all(
     directory: &Path,
-    blocks: bool,
+    looking: Looking,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), SalvageError>,
 ) -> Result<(), SalvageError> {
     let path = directory.join("db");
     match File::open(&path) {
-        Ok(file) => read_pieces(file, blocks, visit),
+        Ok(file) => read_pieces(file, looking, visit),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -213,7 +247,7 @@ fn read_all(
 
 fn read_pieces(
     mut file: impl Read,
-    blocks: bool,
+    looking: Looking,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), SalvageError>,
 ) -> Result<(), SalvageError> {
     let (mut window, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
@@ -234,7 +268,7 @@ fn read_pieces(
         while at < sure {
             let rest = window.get(at..sure).unwrap_or_default();
             let Some(ahead) = rest.iter().position(|byte| MARKS.contains(byte)) else { break };
-            at += ahead + inspect(window.get(at + ahead..).unwrap_or_default(), blocks, visit)?;
+            at += ahead + inspect(window.get(at + ahead..).unwrap_or_default(), looking, visit)?;
         }
         if read == 0 {
             return Ok(());
@@ -246,18 +280,20 @@ fn read_pieces(
 /// Looks at what may begin here; returns how far to go on.
 fn inspect(
     bytes: &[u8],
-    blocks: bool,
+    looking: Looking,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), SalvageError>,
 ) -> Result<usize, SalvageError> {
     if let Some((state, length)) = State::prefix(bytes) {
         visit(Found::State(state))?;
         return Ok(length);
     }
-    let Some((block, length)) = block::prefix(bytes).filter(|_| blocks) else { return Ok(1) };
+    let Some((block, length)) = block::prefix(bytes).filter(|(block, _)| looking.wants(block.batch)) else {
+        return Ok(1);
+    };
     let Ok(batch) = batch::decode(block.batch) else { return Ok(1) };
     let Some(range) = SequenceRange::starting_at(batch.first, batch.fixes.len() as u64) else { return Ok(1) };
     let whole = bytes.get(..length).unwrap_or_default();
-    visit(Found::Block { kind: block.kind, epoch: batch.epoch, range, bytes: whole })?;
+    visit(Found::Block { kind: block.kind, epoch: batch.epoch, range, cursor: block.cursor, bytes: whole })?;
     Ok(length)
 }
 

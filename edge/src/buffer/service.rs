@@ -287,8 +287,8 @@ impl Desk {
                 "the agent ends while its flash takes nothing: these fixes are lost"
             );
         }
-        if let Some(gauge) = &self.gauge {
-            gauge.save();
+        if let Some(gauge) = &mut self.gauge {
+            gauge.save(&self.keeper.status());
         }
     }
 

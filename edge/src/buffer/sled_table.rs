@@ -16,8 +16,9 @@ use super::table::{Change, Durability, Entry, Table, TableError};
 const CACHE_BYTES: u64 = 512 * 1024;
 /// The log is reused in segments of this size; it is also the least that the file takes on flash.
 const SEGMENT_BYTES: usize = 512 * 1024;
-/// Only sled's flusher thread collects garbage, so it must run even though every append flushes.
-const FLUSH_EVERY_MS: u64 = 1000;
+/// Only sled's flusher thread collects garbage, so it must run even though every append flushes. Each time it makes the
+/// flash empty its cache, written or not, and wakes the processor; so not more often than a block comes.
+const FLUSH_EVERY_MS: u64 = 5000;
 
 /// Blocks and state share one tree, because only a batch on one tree is atomic. The state record sorts behind
 /// the blocks, beside the newest of them, so that one page takes both writes of an append.
@@ -65,15 +66,12 @@ impl Table for SledTable {
     }
 
     fn commit(&mut self, change: Change, durability: Durability) -> Result<(), TableError> {
-        let mut batch = sled::Batch::default();
-        for first in change.remove {
-            batch.remove(&key(first)[..]);
+        match (change.state, change.put.as_slice(), change.remove.as_slice()) {
+            (None, [(first, block)], []) => {
+                self.db.insert(key(*first), block.as_slice()).map_err(table_error)?;
+            }
+            (state, put, remove) => self.db.apply_batch(batch(state, put, remove)).map_err(table_error)?,
         }
-        for (first, block) in change.put {
-            batch.insert(&key(first)[..], block);
-        }
-        batch.insert(STATE, change.state);
-        self.db.apply_batch(batch).map_err(table_error)?;
         if durability == Durability::Now {
             self.db.flush().map_err(table_error)?;
             self.file.sync_data().map_err(TableError::Io)?;
@@ -82,7 +80,27 @@ impl Table for SledTable {
     }
 
     fn at_or_before(&self, first: u64) -> Result<Option<Entry>, TableError> {
-        entry(self.db.range(key(0)..=key(first)).next_back())
+        // Not `next_back`: it brings a megabyte of 0xFF into the program, sled's greatest key.
+        let found_from = |from: u64| entry(self.db.range(key(from)..=key(first)).next());
+        let mut reach = 0;
+        let mut found = loop {
+            let from = first.saturating_sub(reach);
+            match found_from(from)? {
+                Some(found) => break found,
+                None if from == 0 => return Ok(None),
+                None => reach = reach.saturating_mul(2).max(1),
+            }
+        };
+        // The greatest is among `found` and what lies up to `end`.
+        let mut end = first;
+        while found.0 < end {
+            let middle = found.0 + (end - found.0).div_ceil(2);
+            match found_from(middle)? {
+                Some(higher) => found = higher,
+                None => end = middle - 1,
+            }
+        }
+        Ok(Some(found))
     }
 
     fn at_or_after(&self, first: u64) -> Result<Option<Entry>, TableError> {
@@ -111,6 +129,21 @@ fn remove_unfinished_snapshots(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// sled writes a batch in two pieces, each a page of flash at least: only for what must change together.
+fn batch(state: Option<Vec<u8>>, put: &[Entry], remove: &[u64]) -> sled::Batch {
+    let mut batch = sled::Batch::default();
+    for first in remove {
+        batch.remove(&key(*first)[..]);
+    }
+    for (first, block) in put {
+        batch.insert(&key(*first)[..], block.as_slice());
+    }
+    if let Some(state) = state {
+        batch.insert(STATE, state);
+    }
+    batch
 }
 
 fn key(first: u64) -> [u8; 9] {
@@ -145,10 +178,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_block_before_a_number_is_found_however_far_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = SledTable::open(folder.path()).unwrap();
+        assert_eq!(table.at_or_before(u64::MAX).unwrap(), None);
+        let keys = [3, 4, 60, 1_000_000, u64::MAX - 1];
+        let put = keys.iter().map(|key| (*key, vec![7])).collect();
+        let change = Change { state: Some(b"state".to_vec()), put, remove: Vec::new() };
+        table.commit(change, Durability::Later).unwrap();
+        for asked in [0, 2, 3, 4, 5, 59, 60, 61, 999_999, 1_000_000, 1 << 40, u64::MAX - 2, u64::MAX] {
+            let found = table.at_or_before(asked).unwrap().map(|(key, _)| key);
+            assert_eq!(found, keys.iter().copied().filter(|key| *key <= asked).max(), "{asked}");
+        }
+    }
+
+    #[test]
     fn a_summary_that_a_kill_left_unfinished_is_no_damage() {
         let folder = tempfile::tempdir().unwrap();
-        let change =
-            Change { state: b"as it was".to_vec(), put: vec![(7, b"block".to_vec())], remove: Vec::new() };
+        let change = Change {
+            state: Some(b"as it was".to_vec()),
+            put: vec![(7, b"block".to_vec())],
+            remove: Vec::new(),
+        };
         SledTable::open(folder.path()).unwrap().commit(change, Durability::Now).unwrap();
         let torn = folder.path().join("snap.7FFFFFFFFFFFFFFF.generating");
         fs::write(&torn, [0x55; 40]).unwrap();

@@ -1,4 +1,5 @@
-//! The buffer's state record: what must be known whatever blocks are left, written with every change of them.
+//! The buffer's state record: what must be known whatever blocks are left. Written with every change of them but a plain
+//! append, which says itself what it changes.
 
 use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};

@@ -18,8 +18,8 @@ pub enum TableError {
 /// One change: all of it happens, or none.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// The new state record.
-    pub state: Vec<u8>,
+    /// The new state record. `None`: the old one stays.
+    pub state: Option<Vec<u8>>,
     /// New blocks, each under the number of its first fix.
     pub put: Vec<Entry>,
     pub remove: Vec<u64>,

@@ -58,7 +58,9 @@ impl Table for Memory {
                 .checked_sub(1)
                 .ok_or_else(|| TableError::Io(std::io::ErrorKind::StorageFull.into()))?;
         }
-        content.state = Some(change.state);
+        if change.state.is_some() {
+            content.state = change.state;
+        }
         for key in change.remove {
             assert!(content.blocks.remove(&key).is_some(), "block {key} was removed twice");
         }

@@ -72,19 +72,20 @@ fn wear(report: &mut String) -> anyhow::Result<()> {
     writeln!(report, "\n## Flash written by the buffer, one fix a second\n")?;
     writeln!(
         report,
-        "| recorded | blocks of | payload, bytes | written, bytes | ratio | pages to storage, bytes | store at half time | store at most |"
+        "| recorded | blocks of | payload, bytes | written, bytes | ratio | pages to storage, bytes | pages an append | store at half time | store at most |"
     )?;
-    writeln!(report, "|---|---|---|---|---|---|---|---|")?;
+    writeln!(report, "|---|---|---|---|---|---|---|---|---|")?;
     for (days, block_s) in [(7, 60), (1, 5)] {
         let state = tempfile::tempdir()?;
         let worn = hil_tests::wear::record(state.path(), days * DAY_S, block_s)?;
         writeln!(
             report,
-            "| {days} days | {block_s} s | {} | {} | {:.1} | {} | {} | {} |",
+            "| {days} days | {block_s} s | {} | {} | {:.1} | {} | {:.2} | {} | {} |",
             worn.payload_bytes,
             worn.handed_bytes,
             worn.amplification(),
             worn.storage_bytes,
+            worn.pages_an_append(),
             worn.half_time_bytes,
             worn.largest_bytes
         )?;

@@ -1,7 +1,9 @@
 //! The buffer's logic, over any [`Table`]: which numbers are held, lost or forgotten, and which blocks that leaves.
 //!
-//! `forget` lets go of what the cloud has, `upload` composes what it has not, `room` decides what a full buffer gives up.
+//! `forget` lets go of what the cloud has, `upload` composes what it has not, `room` decides what a full buffer gives up,
+//! `catch_up` reads what was appended since the state record was written.
 
+mod catch_up;
 mod forget;
 mod renew;
 mod room;
@@ -14,7 +16,7 @@ use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 
 use super::block::{self, Kind};
 use super::state::{Losses, State};
-use super::table::{Change, Durability, Table, TableError};
+use super::table::{Change, Durability, Entry, Table, TableError};
 use super::view::FlashView;
 use crate::thinning::ThinLimits;
 
@@ -95,6 +97,8 @@ pub struct Outbox {
     thin_from: u64,
     /// Numbers from here on were given by this process.
     opened_next: u64,
+    /// Blocks on flash that the state record there does not know of.
+    unrecorded: u32,
 }
 
 impl Outbox {
@@ -104,21 +108,23 @@ impl Outbox {
     /// [`BufferError::State`] when the table's record is not one of ours.
     pub fn open(mut table: Box<dyn Table>, bounds: Bounds, fresh_epoch: Epoch) -> Result<Self, BufferError> {
         let newest = table.at_or_before(u64::MAX)?.map(|(first, _)| first);
+        let mut unrecorded = 0;
         let state = match table.state()? {
-            Some(record) => State::decode(&record).ok_or(BufferError::State)?,
+            Some(record) => {
+                let mut state = State::decode(&record).ok_or(BufferError::State)?;
+                unrecorded = catch_up::catch_up(table.as_ref(), &mut state)?;
+                state
+            }
             // Blocks without a record: numbers may have been used that we cannot know.
             None if newest.is_some() => return Err(BufferError::State),
             None => {
                 let state = State::new(fresh_epoch);
-                table.commit(Change { state: state.encode(), ..Change::default() }, Durability::Now)?;
+                table.commit(Change { state: Some(state.encode()), ..Change::default() }, Durability::Now)?;
                 state
             }
         };
-        if newest.is_some_and(|first| first >= state.next) {
-            return Err(BufferError::State);
-        }
         let opened_next = state.next;
-        Ok(Self { table, state, newest, bounds, thin_from: 0, opened_next })
+        Ok(Self { table, state, newest, bounds, thin_from: 0, opened_next, unrecorded })
     }
 
     #[must_use]
@@ -166,7 +172,7 @@ impl Outbox {
     /// # Errors
     /// When the store cannot be read. A damaged block is no error: then there is no newest fix to show.
     pub fn newest_fix(&self) -> Result<Option<(u64, Fix)>, BufferError> {
-        let Some((first, bytes)) = self.table.at_or_before(u64::MAX)? else { return Ok(None) };
+        let Some((first, bytes)) = self.newest_block()? else { return Ok(None) };
         let Some((_, mut batch)) = self.readable(first, &bytes) else { return Ok(None) };
         Ok(batch.fixes.pop().map(|fix| (first + batch.fixes.len() as u64, fix)))
     }
@@ -181,11 +187,7 @@ impl Outbox {
         boot_id: u32,
         cursor: Option<Vec<u8>>,
     ) -> Result<(), BufferError> {
-        self.append_with(fixes, boot_id, |state| {
-            if let Some(cursor) = cursor {
-                state.cursor = cursor;
-            }
-        })
+        self.append_with(fixes, boot_id, cursor, None)
     }
 
     /// Like [`Outbox::append`], for fixes that were held back before, with what the history remembers from now on.
@@ -194,27 +196,34 @@ impl Outbox {
     /// See [`Outbox::append`].
     pub fn append_recalled(&mut self, fixes: Vec<Fix>, recalls: Vec<u8>) -> Result<(), BufferError> {
         // They have a time, so no boot to count from.
-        self.append_with(fixes, 0, |state| state.recalls = recalls)
+        self.append_with(fixes, 0, None, Some(recalls))
     }
 
     fn append_with(
         &mut self,
         fixes: Vec<Fix>,
         boot_id: u32,
-        mark: impl FnOnce(&mut State),
+        cursor: Option<Vec<u8>>,
+        recalls: Option<Vec<u8>>,
     ) -> Result<(), BufferError> {
         if fixes.is_empty() {
             return Ok(());
         }
-        let count = fixes.len() as u64;
         let boot_id = fixes.iter().any(|fix| fix.uptime.is_some()).then_some(boot_id);
-        let odometer_m = fixes.iter().filter_map(|fix| fix.odometer).max();
         let mut batch = Batch { epoch: self.state.epoch, first: self.state.next, boot_id, fixes };
-        let mut encoded = block::wrap(Kind::Plain, &batch::encode(&batch)?);
+        let cursor_in_block = cursor.as_deref().filter(|cursor| cursor.len() <= block::MAX_CURSOR_BYTES);
+        let wrap = |batch: &Batch| -> Result<Vec<u8>, BufferError> {
+            let encoded = batch::encode(batch)?;
+            Ok(cursor_in_block.map_or_else(
+                || block::wrap(Kind::Plain, &encoded),
+                |cursor| block::wrap_with_cursor(cursor, &encoded),
+            ))
+        };
+        let mut encoded = wrap(&batch)?;
 
         let (mut state, mut change) = (self.state.clone(), Change::default());
         // The newest block of before was kept only until there is a newer one.
-        if let Some((key, bytes)) = self.table.at_or_before(u64::MAX)?
+        if let Some((key, bytes)) = self.newest_block()?
             && state.held.within(self.extent(key, &bytes)?).is_empty()
         {
             state.bytes = state.bytes.saturating_sub(bytes.len() as u64);
@@ -224,18 +233,36 @@ impl Outbox {
         if state.next != batch.first {
             // What thinning kept stands before it: the newest fix has the highest number.
             batch.first = state.next;
-            encoded = block::wrap(Kind::Plain, &batch::encode(&batch)?);
+            encoded = wrap(&batch)?;
         }
-        let range = SequenceRange::starting_at(state.next, count).ok_or(BufferError::State)?;
-        state.next += count;
-        state.held.insert(range);
-        state.bytes += encoded.len() as u64;
-        state.odometer_m = state.odometer_m.max(odometer_m);
-        mark(&mut state);
-        change.put.push((range.first(), encoded));
-        self.commit(state, change, Durability::Now)?;
-        self.newest = Some(range.first());
+        catch_up::add(&mut state, &batch, cursor_in_block, encoded.len())?;
+        let first = batch.first;
+        change.put.push((first, encoded));
+        let block_says_all =
+            change.remove.is_empty() && recalls.is_none() && cursor_in_block == cursor.as_deref();
+        if block_says_all && self.unrecorded < catch_up::RECORD_EVERY {
+            self.table.commit(change, Durability::Now)?;
+            self.state = state;
+            self.unrecorded += 1;
+        } else {
+            state.cursor = cursor.unwrap_or(state.cursor);
+            state.recalls = recalls.unwrap_or(state.recalls);
+            self.commit(state, change, Durability::Now)?;
+        }
+        self.newest = Some(first);
         Ok(())
+    }
+
+    /// Brings the state record up to what the blocks say. For an orderly end: the next opening, also that of an older agent,
+    /// has nothing to catch up on.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn record(&mut self) -> Result<(), BufferError> {
+        if self.unrecorded == 0 {
+            return Ok(());
+        }
+        self.commit(self.state.clone(), Change::default(), Durability::Now)
     }
 
     /// Gives numbers to fixes that could not be kept, and declares them lost. Durable on return.
@@ -248,6 +275,11 @@ impl Outbox {
         state.next += count;
         state.lost.insert(reason, &[range].into_iter().collect());
         self.commit(state, Change::default(), Durability::Now)
+    }
+
+    fn newest_block(&self) -> Result<Option<Entry>, BufferError> {
+        let Some(newest) = self.newest else { return Ok(None) };
+        Ok(self.table.at_or_after(newest)?)
     }
 
     /// The block, decoded and checked to be what its key says; `None` when it is damaged.
@@ -284,8 +316,9 @@ impl Outbox {
     }
 
     fn commit(&mut self, state: State, change: Change, durability: Durability) -> Result<(), BufferError> {
-        self.table.commit(Change { state: state.encode(), ..change }, durability)?;
+        self.table.commit(Change { state: Some(state.encode()), ..change }, durability)?;
         self.state = state;
+        self.unrecorded = 0;
         Ok(())
     }
 }

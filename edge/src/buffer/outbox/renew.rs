@@ -62,12 +62,12 @@ impl Outbox {
             }
             if put.len() >= PUT_AT_ONCE {
                 let change =
-                    Change { state: kept.encode(), put: std::mem::take(&mut put), remove: Vec::new() };
+                    Change { state: Some(kept.encode()), put: std::mem::take(&mut put), remove: Vec::new() };
                 old.commit(change, Durability::Later)?;
             }
             at = self.table.at_or_after(key + 1)?;
         }
-        old.commit(Change { state: kept.encode(), put, remove: Vec::new() }, Durability::Now)?;
+        old.commit(Change { state: Some(kept.encode()), put, remove: Vec::new() }, Durability::Now)?;
         Ok(!kept.held.is_empty() || !kept.lost.is_empty())
     }
 
