@@ -16,6 +16,7 @@ out=${AVL_PACKAGES:-artifacts/packages}
 mkdir -p "$out"
 for target in ${*:-x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu armv7-unknown-linux-gnueabihf}; do
     program=$(./cross/build.sh "$target" | tail -n 1)
+    [ "$target" = x86_64-unknown-linux-gnu ] || small_enough "$program"
     # build.sh has stripped it, and its folder is where cargo-deb looks for it.
     CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/cross cargo deb --package avl-edge --target "$target" --profile edge --no-build --no-strip \
         --output "$out/" --quiet >&2

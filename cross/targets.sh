@@ -24,3 +24,15 @@ target_facts() {
         musl=aarch64-linux-musl sysroot=
     fi
 }
+
+# What an update costs on the air, and what small flash must hold twice.
+MOST_BYTES=$((6 * 1024 * 1024))
+
+# small_enough PROGRAM: fails, with the figure and what to do, when the program for a gateway has grown beyond that.
+small_enough() {
+    local bytes
+    bytes=$(stat -c %s "$1")
+    [ "$bytes" -le $MOST_BYTES ] && return
+    echo "$1 has $bytes bytes, and a gateway's program at most $MOST_BYTES: 'cargo bloat --profile edge --package avl-edge --crates' says what is heavy" >&2
+    return 1
+}

@@ -21,6 +21,7 @@ for target in ${*:-aarch64-unknown-linux-gnu}; do
     program=$("$here/build.sh" "$target" | tail -n 1)
     program=$(realpath "$program")
     echo "$target: $(stat -c %s "$program") bytes, $(file -b "$program" 2>/dev/null | cut -d, -f1-3 || true)"
+    small_enough "$program"
     emulated=$program-emulated
     printf '#!/bin/sh\nQEMU_LD_PREFIX="%s" exec "%s" "%s" "$@"\n' "$sysroot" "$AVL_CACHE/cross/qemu/$qemu" "$program" >"$emulated"
     chmod +x "$emulated"
