@@ -10,6 +10,8 @@ export AVL_CACHE ?= $(HOME)/.cache/avl
 export PATH := $(AVL_CACHE)/tools/bin:$(HOME)/.cargo/bin:$(PATH)
 # How long `make bench` watches what takes real time.
 MINUTES ?= 10
+# A real drive to count bytes of, where it is; a simulated one otherwise.
+URBAN ?= $(or $(AVL_TEST_DATA),../shared/data/nmea)/urban-ublox-f9k-1hz.nmea
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 step := ./scripts/step.sh
 # Who reads these docs works on the code: links to private items serve them.
@@ -60,7 +62,7 @@ bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "size of the gateway" ./cross/sizes.sh artifacts/bench/size.md
 	@$(step) "footprint of the gateway ($(MINUTES) minutes)" env AVL_EDGE_PROGRAM="$$(realpath "$$(./cross/build.sh x86_64-unknown-linux-gnu)")" \
 		$(TARGET)/release/avl-bench-footprint --minutes $(MINUTES) --out artifacts/bench/footprint.md
-	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) --out artifacts/bench/link.md
+	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) $(addprefix --log ,$(wildcard $(URBAN))) --out artifacts/bench/link.md
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there

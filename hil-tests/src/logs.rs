@@ -1,6 +1,10 @@
 //! The real receiver logs. They are not part of the project: `AVL_TEST_DATA` names their folder, else
 //! `../shared/data/nmea` beside the project is tried.
 
+mod repeated;
+
+pub use repeated::repeated;
+
 use std::path::{Path, PathBuf};
 
 /// A recorded drive and what is known of it.

@@ -7,6 +7,6 @@ mod namespace;
 mod relay;
 mod tcp;
 
-pub use namespace::{Carried, Namespace};
+pub use namespace::{Carried, Namespace, Way};
 pub use relay::{Impairment, Relay};
 pub use tcp::{Passage, TcpRelay};

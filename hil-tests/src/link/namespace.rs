@@ -31,9 +31,30 @@ pub struct Namespace {
 /// What an interface carried both ways, as the kernel counted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
+    /// From the gateway.
+    pub up: Way,
+    /// To it.
+    pub down: Way,
+}
+
+/// One direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Way {
     /// With IP headers, without those of the link layer.
     pub bytes: u64,
     pub packets: u64,
+}
+
+impl Carried {
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.up.bytes + self.down.bytes
+    }
+
+    #[must_use]
+    pub const fn packets(&self) -> u64 {
+        self.up.packets + self.down.packets
+    }
 }
 
 /// Ethernet's header, which no cellular link has.
@@ -65,8 +86,8 @@ impl Namespace {
     }
 
     fn add_veth(&mut self, process: u32, number: u32, index: usize) -> anyhow::Result<()> {
-        // Of 10.128.0.0/9; processes that run at once are unlikely to be 8,192 numbers apart.
-        let network = (process % 8192) * 4 + (number * 2 + u32::try_from(index)?) % 4;
+        // Of 10.128.0.0/9; processes that run at once are unlikely to be 2,048 numbers apart.
+        let network = (process % 2048) * 16 + (number * 2 + u32::try_from(index)?) % 16;
         let net = format!("10.{}.{}", 128 + network / 256 % 128, network % 256);
         let veth = Veth { host: format!("av{process}n{number}i{index}"), inside: format!("eth{index}"), net };
         // A name of an interface has 15 characters at most.
@@ -167,12 +188,15 @@ impl Namespace {
     /// When the kernel does not tell.
     pub fn carried(&self, index: usize) -> anyhow::Result<Carried> {
         let folder = PathBuf::from("/sys/class/net").join(&self.veths[index].host).join("statistics");
-        let read = |name: &str| -> anyhow::Result<u64> {
+        let read = |name: String| -> anyhow::Result<u64> {
             Ok(std::fs::read_to_string(folder.join(name))?.trim().parse()?)
         };
-        let packets = read("rx_packets")? + read("tx_packets")?;
-        let bytes = read("rx_bytes")? + read("tx_bytes")?;
-        Ok(Carried { bytes: bytes.saturating_sub(LINK_LAYER_HEADER * packets), packets })
+        // Seen from the host's end: what it receives, the gateway has sent.
+        let way = |side: &str| -> anyhow::Result<Way> {
+            let (bytes, packets) = (read(format!("{side}_bytes"))?, read(format!("{side}_packets"))?);
+            Ok(Way { bytes: bytes.saturating_sub(LINK_LAYER_HEADER * packets), packets })
+        };
+        Ok(Carried { up: way("rx")?, down: way("tx")? })
     }
 
     fn inside(&self, command: &[&str]) -> anyhow::Result<()> {

@@ -95,7 +95,7 @@ pub fn read(text: &[u8]) -> Vec<Truth> {
 }
 
 /// The fields of a sentence with the right checksum and nothing behind it.
-fn checked_fields(line: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn checked_fields(line: &[u8]) -> Option<Vec<String>> {
     let line = std::str::from_utf8(line).ok()?.trim_end();
     let (body, checksum) = line.strip_prefix('$')?.split_once('*')?;
     let expected = u8::from_str_radix(checksum, 16).ok().filter(|_| checksum.len() == 2)?;

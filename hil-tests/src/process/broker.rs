@@ -51,18 +51,32 @@ impl Broker {
         cloud_data: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
+        Self::start_at(Ipv4Addr::LOCALHOST, program, folder, cloud_data, log).await
+    }
+
+    /// As [`Broker::start`], where vehicles find it at another address of this machine.
+    ///
+    /// # Errors
+    /// See [`Broker::start`].
+    pub async fn start_at(
+        ip: Ipv4Addr,
+        program: PathBuf,
+        folder: &Path,
+        cloud_data: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
         let data = cloud_data.display().to_string();
-        let out = folder.display().to_string();
-        let names = ["--name", "localhost", "--name", "127.0.0.1"];
+        let (out, address) = (folder.display().to_string(), ip.to_string());
+        let names = ["--name", "localhost", "--name", "127.0.0.1", "--name", &address];
         let arguments = [&["broker", "--data-dir", &data, "--out", &out][..], &names].concat();
         run("avl-cloud", &arguments).await?.success().context("avl-cloud broker")?;
         let shipped = crate::project_root().join("deploy/mosquitto");
         std::fs::copy(shipped.join("acl"), folder.join("acl"))?;
-        let (vehicles, cloud) = (free_port()?, free_port()?);
+        let (vehicles, cloud) = (free_port(ip)?, free_port(Ipv4Addr::LOCALHOST)?);
         let mut text = std::fs::read_to_string(shipped.join("mosquitto.conf"))?;
         for (from, to) in [
             ("/etc/mosquitto/avl", out.clone()),
-            ("listener 8883", format!("listener {} 127.0.0.1", vehicles.port())),
+            ("listener 8883", format!("listener {} {ip}", vehicles.port())),
             ("listener 8884", format!("listener {} 127.0.0.1", cloud.port())),
             ("persistence true", "persistence false".to_owned()),
         ] {
@@ -119,6 +133,6 @@ impl Broker {
 }
 
 /// Free a moment ago; the broker has no way to tell which one it took by itself.
-fn free_port() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+fn free_port(ip: Ipv4Addr) -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind((ip, 0))?.local_addr()?)
 }

@@ -103,7 +103,7 @@ fn the_link_goes_to_the_next_interface_and_back_without_a_handshake() {
         trip.said("moved to another interface", 1).await?;
         trip.more_fixes().await?;
         let second = trip.namespace.carried(1)?;
-        anyhow::ensure!(second.bytes > 0, "nothing went by the second interface");
+        anyhow::ensure!(second.bytes() > 0, "nothing went by the second interface");
         trip.namespace.bring_up(0)?;
         trip.said("moved to another interface", 2).await?;
         trip.more_fixes().await?;
