@@ -26,7 +26,7 @@ fn settings(ack_timeout: Duration) -> UplinkSettings {
 }
 
 fn ports(finish: watch::Receiver<bool>) -> Ports {
-    Ports { finish, pace: Pace::constant(Duration::from_millis(20)), control: None }
+    Ports { finish, pace: Pace::constant(Duration::from_millis(20)), control: None, flush: None }
 }
 
 struct Scene {

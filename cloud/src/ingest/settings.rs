@@ -45,7 +45,7 @@ impl Default for IngestSettings {
             max_bytes_in_flight: 64 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10 * 60),
             // Longer than vehicles wait before they ask: an acknowledgement that nobody asked for is paid for twice.
-            ack_interval: Duration::from_secs(15 * 60),
+            ack_interval: Duration::from_secs(45 * 60),
             hello_timeout: Duration::from_secs(10),
             frame_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),

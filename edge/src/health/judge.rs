@@ -7,8 +7,8 @@ use super::words::{bytes, duration_ms};
 
 /// A receiver prints at least once a second; a tunnel is shorter than this.
 const FIX_OVERDUE_MS: u64 = 120_000;
-/// With acknowledgements asked for every three minutes by default, so long without one is no coincidence.
-const ACK_OVERDUE_MS: u64 = 900_000;
+/// With acknowledgements asked for every half hour by default, two of them are missing by now.
+const ACK_OVERDUE_MS: u64 = 4_000_000;
 /// A reconnect after a short loss of coverage is no trouble yet.
 const LINK_GRACE_MS: u64 = 60_000;
 /// Of all sentences, so many may be damaged before the line is called bad (a clean line has none).
@@ -284,8 +284,8 @@ pub(super) mod tests {
                 Some("no answer from 10.0.0.1:7443 within 15 s: check that UDP gets through".to_owned());
         });
         assert_eq!((down.part, down.cure.as_str()), (Part::Link, "check that UDP gets through"));
-        let mute = only(|seen| seen.link.last_ack_ms = Some(seen.taken_at_ms - 1_200_000));
-        assert!(mute.cause.contains("20 min"), "{mute:?}");
+        let mute = only(|seen| seen.link.last_ack_ms = Some(seen.taken_at_ms - 4_200_000));
+        assert!(mute.cause.contains("1 h 10 min"), "{mute:?}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod hands;
 mod recorder;
 
 pub use boot::{Boot, uptime_ms};
-pub use recorder::{Intake, Recorded, RecorderSettings, record};
+pub use recorder::{Flush, Intake, Recorded, RecorderSettings, record};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -119,6 +119,7 @@ async fn drive(
     // What is replayed tells nothing about now.
     let timing = clock::tap(&clock, config.source.kind != Kind::Replay, printed, timed);
     let (to_recorder, queue) = mpsc::channel(QUEUED_FIXES);
+    let flush = Flush::of(&to_recorder);
     let (changes, levels) = mpsc::channel(QUEUED_LEVELS);
     let Assembled { parts, handles, asks, pace, pulses } =
         policy::assemble(&config, remembered, buffer, board);
@@ -173,7 +174,7 @@ async fn drive(
         }
         Ok(())
     };
-    let ports = Ports { finish: finishing, pace, control: Some(port) };
+    let ports = Ports { finish: finishing, pace, control: Some(port), flush: Some(flush) };
     let sending = async {
         // Before that the epoch is not known.
         buffer.opened().await?;

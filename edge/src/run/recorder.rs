@@ -26,6 +26,28 @@ pub enum Intake {
     Flush(oneshot::Sender<u64>),
 }
 
+/// Asks a recorder for what it has in memory. Does not keep it running.
+#[derive(Clone, Debug)]
+pub struct Flush(mpsc::WeakSender<Intake>);
+
+impl Flush {
+    #[must_use]
+    pub fn of(recorder: &mpsc::Sender<Intake>) -> Self {
+        Self(recorder.downgrade())
+    }
+
+    /// Returns when it is durable, or there is no recorder any more.
+    pub async fn now(&self) {
+        let (done, answer) = oneshot::channel();
+        if let Some(recorder) = self.0.upgrade()
+            && recorder.send(Intake::Flush(done)).await.is_ok()
+        {
+            drop(recorder);
+            let _ = answer.await;
+        }
+    }
+}
+
 /// What a recorder has written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {

@@ -253,6 +253,20 @@ impl Lanes {
         wanted
     }
 
+    /// Whether live batches gather what several blocks hold, so that one more small block pays.
+    #[must_use]
+    pub fn gathers(&self, pace: Pace) -> bool {
+        !self.finishing && pace.latency > self.policy.durability
+    }
+
+    /// The same live batch with all that the buffer holds by now.
+    #[must_use]
+    pub fn filled(&self, next: Next, status: &Status) -> Next {
+        let (live, _) = self.divided(status);
+        let run = live.ranges().iter().find(|run| run.contains(next.from));
+        run.and_then(|run| SequenceRange::new(next.from, run.last())).map_or(next, self::next)
+    }
+
     /// The cloud acknowledged, and the buffer has forgotten accordingly.
     pub fn acknowledged(&mut self, status: &Status, now: Instant) {
         self.last_ack = now;

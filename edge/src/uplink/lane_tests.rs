@@ -303,3 +303,19 @@ fn numbers_that_are_no_longer_held_are_skipped() {
     // The buffer overflowed meanwhile.
     assert_eq!(lanes.decide(&holding(350, 700), ORDERS, now), go(Some((350, 300)), None, None));
 }
+
+#[test]
+fn a_live_batch_takes_along_what_became_durable_meanwhile() {
+    let now = Instant::now();
+    let mut lanes = Lanes::new(POLICY, &holding(0, 0), now);
+    assert!(lanes.gathers(PACE));
+    assert!(!lanes.gathers(Pace { latency: POLICY.durability, ..PACE }), "each block goes at once anyway");
+    let Decision::Go { live: None, .. } = lanes.decide(&holding(0, 20), ORDERS, now) else { panic!() };
+    let Decision::Go { live: Some(next), .. } = lanes.decide(&holding(0, 20), ORDERS, now + WAIT) else {
+        panic!("it is due")
+    };
+    assert_eq!(lanes.filled(next, &holding(0, 25)), Next { from: 0, max_fixes: 25 });
+    assert_eq!(lanes.filled(next, &holding(0, 500)), Next { from: 0, max_fixes: BATCH_FIXES });
+    lanes.finish();
+    assert!(!lanes.gathers(PACE), "nothing waits in memory any more");
+}

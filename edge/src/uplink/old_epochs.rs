@@ -52,7 +52,7 @@ async fn deliver_one<T: Transport>(
             forget_durable(&link, &old.buffer).await?;
             // It only has to be emptied: nothing new comes.
             let (_finish, finish) = watch::channel(true);
-            let ports = Ports { finish, pace: Pace::constant(Duration::ZERO), control: None };
+            let ports = Ports { finish, pace: Pace::constant(Duration::ZERO), control: None, flush: None };
             match Session::new(link, &old.buffer, &ports, settings.lane, desk.clone()).run().await? {
                 SessionEnd::Done => Ok(()),
                 end => Err(format!("{end:?}")),

@@ -10,6 +10,7 @@
 
 mod keep_alive;
 mod path;
+mod plain;
 mod tend;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tokio::time::timeout;
 
 use self::keep_alive::Mapping;
 use self::path::{Follower, Way, Ways};
+use self::plain::plain;
 use self::tend::{Meter, Tender};
 use super::{ConnectError, Link, LinkEnd, Outgoing, Pace, Traffic, Transport};
 use crate::config::{QuicConfig, UplinkConfig};
@@ -116,10 +118,9 @@ impl QuicTransport {
         pass: &Pass,
     ) -> Result<Connected, ConnectError> {
         // A new socket each time: after a change of network the old one may point nowhere.
-        let endpoint = self
-            .ways
-            .open(address, way)
-            .and_then(|socket| Endpoint::new(endpoint_config(), None, socket, Arc::new(quinn::TokioRuntime)));
+        let endpoint = self.ways.open(address, way).and_then(plain).and_then(|socket| {
+            Endpoint::new_with_abstract_socket(endpoint_config(), None, socket, Arc::new(quinn::TokioRuntime))
+        });
         let endpoint = endpoint.map_err(|error| ConnectError::Socket { cause: error.to_string() })?;
         let refused = |cause: String| ConnectError::Refused { cause };
         self.ways.tell(way);

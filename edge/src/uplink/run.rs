@@ -17,6 +17,7 @@ use super::session::{Session, SessionEnd};
 use super::{Desk, Ending, Link, LinkState, Pace, Transport};
 use crate::buffer::{Buffer, BufferError, Status};
 use crate::control::{Feed, Port};
+use crate::run::Flush;
 
 /// A cloud that drains sooner than this was draining before we came; do not come back at once.
 const SHORT_STAY: Duration = Duration::from_secs(1);
@@ -48,6 +49,8 @@ pub struct Ports {
     pub pace: watch::Receiver<Pace>,
     /// Where commands go and reports come from.
     pub control: Option<Port>,
+    /// Where fixes still wait in memory.
+    pub flush: Option<Flush>,
 }
 
 /// Keeps the buffer flowing to the cloud. Ends only once `ports.finish` is true and the cloud has everything.

@@ -18,6 +18,7 @@ use super::lane::{Decision, LaneName, LanePolicy, Lanes, Next};
 use super::{Desk, Link, LinkEnd, Outgoing, Pace, Ports};
 use crate::buffer::{Buffer, BufferError, Status, UploadLimits};
 use crate::control::{Feed, Port};
+use crate::run::Flush;
 
 /// A range costs up to 22 bytes.
 const MAX_DECLARED_RANGES: usize = 2_000;
@@ -47,6 +48,7 @@ pub(crate) struct Session<'a> {
     finish: watch::Receiver<bool>,
     pace: watch::Receiver<Pace>,
     control: Option<Port>,
+    flush: Option<Flush>,
     /// What the cloud is to be told on this connection.
     reports: Option<Feed>,
     lanes: Lanes,
@@ -76,6 +78,7 @@ impl<'a> Session<'a> {
             finish: ports.finish.clone(),
             pace: ports.pace.clone(),
             control: ports.control.clone(),
+            flush: ports.flush.clone(),
             reports: ports.control.as_ref().map(Port::feed),
             lanes: Lanes::new(policy, &now, Instant::now()),
             epoch: now.epoch,
@@ -149,6 +152,7 @@ impl<'a> Session<'a> {
                 },
                 (permit, next) = room(&live, live_next) => {
                     let Ok(permit) = permit else { return Ok(self.broken(&status).await) };
+                    let next = self.filled(next, pace).await;
                     if let Some(frame) = self.batch(LaneName::Live, next).await? {
                         permit.send(Outgoing::Batch(frame));
                     }
@@ -166,6 +170,14 @@ impl<'a> Session<'a> {
                 () = sleep_until(wake_at.unwrap_or(now)), if wake_at.is_some() => {}
             }
         }
+    }
+
+    /// With what still waits in memory: the batch costs hardly more for it, and the next one leaves so much later.
+    async fn filled(&mut self, next: Next, pace: Pace) -> Next {
+        let Some(flush) = self.flush.as_ref().filter(|_| self.lanes.gathers(pace)) else { return next };
+        flush.now().await;
+        let status = self.status.borrow_and_update().clone();
+        self.lanes.filled(next, &status)
     }
 
     /// The batch that a lane has next; `None` when the buffer has changed under it, or it cannot be sent.

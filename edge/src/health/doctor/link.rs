@@ -18,7 +18,7 @@ use crate::uplink::quic::QuicTransport;
 /// A resolver on a bad link answers within some seconds, or not at all.
 const DNS_PATIENCE: Duration = Duration::from_secs(10);
 /// Two default intervals of acknowledgement, with room for a bad minute.
-const ACK_OVERDUE_MS: u64 = 420_000;
+const ACK_OVERDUE_MS: u64 = 4_000_000;
 /// Of a Hello; what is held only informs.
 const MAX_HELLO_RANGES: usize = 100;
 
@@ -207,7 +207,7 @@ mod tests {
         let mut seen = healthy();
         assert!(matches!(agents_link(&seen), Outcome::Good { .. }));
         assert!(matches!(acknowledged(&seen), Outcome::Good { .. }));
-        seen.link.last_ack_ms = Some(seen.taken_at_ms - 3_600_000);
+        seen.link.last_ack_ms = Some(seen.taken_at_ms - 4_200_000);
         assert!(matches!(acknowledged(&seen), Outcome::Warning { .. }));
         seen.link.state = "idle".to_owned();
         seen.link.trouble = Some("no answer from a:1 within 15 s: check it".to_owned());

@@ -12,6 +12,7 @@ use super::super::budget::Roaming;
 use super::super::interfaces::{InterfaceConfig, Preference};
 use super::super::socket;
 use super::super::traffic::Traffic;
+use super::plain::plain;
 
 /// A better interface has so long to carry a packet there and back.
 const TRIAL: Duration = Duration::from_secs(6);
@@ -167,7 +168,11 @@ impl<'a> Follower<'a> {
     }
 
     fn rebind(&self, way: Way, remote: SocketAddr) -> bool {
-        let rebound = self.ways.open(remote, way).and_then(|socket| self.endpoint.rebind(socket));
+        let rebound = self
+            .ways
+            .open(remote, way)
+            .and_then(plain)
+            .and_then(|socket| self.endpoint.rebind_abstract(socket));
         if let Err(error) = &rebound {
             tracing::warn!(interface = self.ways.name(way), %error, "the connection cannot move");
         }
