@@ -83,6 +83,17 @@ impl Denied {
         let denial = self.0.get(&vehicle.to_string())?;
         (!denial.admitted.contains(serial)).then_some(denial.reason.as_str())
     }
+
+    /// Why nobody of this name is accepted: it is revoked, and was given no certificate since. For where only the name
+    /// is known.
+    #[must_use]
+    pub fn reason_for_name(&self, vehicle: &VehicleKey) -> Option<&str> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let denial = self.0.get(&vehicle.to_string())?;
+        denial.admitted.is_empty().then_some(denial.reason.as_str())
+    }
 }
 
 #[derive(Debug)]

@@ -22,6 +22,12 @@ impl Deny {
         Self(watch::Sender::new(Arc::default()).subscribe())
     }
 
+    /// Whether a vehicle that is known by its name only is not accepted; the broker judges its certificate.
+    #[must_use]
+    pub fn denies_name(&self, vehicle: &VehicleKey) -> bool {
+        self.0.borrow().reason_for_name(vehicle).is_some()
+    }
+
     /// Returns when the certificate (DER) is revoked, with the operator's reason; at once when it is already.
     pub async fn until_revoked(&self, vehicle: &VehicleKey, certificate: &[u8]) -> String {
         let mut list = self.0.clone();

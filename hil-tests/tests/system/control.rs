@@ -12,6 +12,7 @@ use hil_tests::process::{Child, Edge, Source, eventually, program, run};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use crate::mqtt::stage_with_broker;
 use crate::stage::{FLEET, PATIENCE, Stage, VEHICLE, play};
 
 /// So slow that fixes come for as long as the scenario lasts.
@@ -100,6 +101,40 @@ impl Scenario {
 
 fn detail(command: &Value) -> &str {
     command["detail"].as_str().unwrap_or_default()
+}
+
+#[test]
+fn orders_reach_a_vehicle_that_has_nothing_but_mqtt() {
+    play(async {
+        let Some(log) = MOORED.path() else { return Ok(()) };
+        let Some((stage, broker)) = stage_with_broker("control-mqtt", &log).await? else { return Ok(()) };
+        // Nobody is there by QUIC.
+        let source = Source::Replay { path: log.clone(), speed: SPEED };
+        let edge = stage.gateway(&source, "127.0.0.1:9").await?;
+        edge.configure_also(&format!(
+            "[uplink.mqtt]\naddress = \"localhost:{}\"\nprefer = \"mqtt\"\n[control]\nremote_keys = [\"uplink.latency\"]\n",
+            broker.address().port()
+        ))?;
+        let api = stage.cloud.api()?;
+        let mut scenario = Scenario { stage, edge, api };
+        let child = scenario.start("run")?;
+        scenario.connected().await?;
+        let located = scenario.command(json!({"action": "locate"})).await?;
+        assert_eq!(located["state"], "done", "{located}");
+        assert!(located["result"]["position"]["lat"].is_f64(), "{located}");
+        let (state, detail) = scenario.configure("uplink.latency = \"400ms\"").await?;
+        assert_eq!(state, "applied", "{detail}");
+        // Longer than one message.
+        let bundle = scenario.command(json!({"action": "diagnostics"})).await?;
+        assert_eq!(bundle["state"], "done", "{bundle}");
+        // To a cloud that has just started the vehicle says no hello: it does not notice.
+        scenario.stage.cloud.kill().await?;
+        scenario.stage.cloud.resume().await?;
+        scenario.api = scenario.stage.cloud.api()?;
+        let located = scenario.command(json!({"action": "locate"})).await?;
+        assert_eq!(located["state"], "done", "{located}");
+        scenario.judge(child).await
+    });
 }
 
 #[test]

@@ -22,7 +22,10 @@ use rumqttc::{TlsConfiguration, Transport};
 use crate::stage::{FLEET, PATIENCE, Stage, VEHICLE, play};
 
 /// A cloud that listens at a broker.
-async fn stage_with_broker(name: &str, log: &std::path::Path) -> anyhow::Result<Option<(Stage, Broker)>> {
+pub(crate) async fn stage_with_broker(
+    name: &str,
+    log: &std::path::Path,
+) -> anyhow::Result<Option<(Stage, Broker)>> {
     let Some(program) = Broker::program() else { return Ok(None) };
     let scene = Scene::named(name)?;
     let data = scene.folder("cloud")?;
@@ -189,6 +192,39 @@ fn a_cloud_that_was_killed_finds_what_the_broker_kept() {
         drive.stage.cloud.resume().await?;
         drive.more_fixes_than(fixes + 100).await?;
         drive.ends_well().await
+    });
+}
+
+/// The sum of a counter's series that have `label`.
+async fn counter(cloud: &Cloud, name: &str, label: &str) -> anyhow::Result<f64> {
+    let page = cloud.api()?.text("/metrics").await?;
+    let series = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    Ok(series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum())
+}
+
+#[test]
+fn of_a_revoked_vehicle_nothing_is_taken_from_the_broker() {
+    play(async {
+        // The broker has no revocation list here: what counts is the cloud's own.
+        let Some(drive) = Drive::begin("mqtt-revoked", Pace::Accelerated(20.0), PREFER_MQTT, CUT).await?
+        else {
+            return Ok(());
+        };
+        drive.more_fixes_than(100).await?;
+        let (vehicle, cloud) = (format!("{FLEET}/{VEHICLE}"), &drive.stage.cloud);
+        cloud.command("revoke", &["--vehicle", &vehicle, "--reason", "reported stolen"]).await?;
+        let refused = async |more_than: f64| {
+            eventually("refused messages", PATIENCE, || async {
+                let refused = counter(cloud, "avl_mqtt_refused_total", "revoked").await?;
+                Ok((refused > more_than).then_some(refused))
+            })
+            .await
+        };
+        let first = refused(0.0).await?;
+        let taken = counter(cloud, "avl_ingest_batches_total", "").await?;
+        refused(first + 2.0).await?;
+        anyhow::ensure!(counter(cloud, "avl_ingest_batches_total", "").await? == taken, "a batch was taken");
+        Ok(())
     });
 }
 

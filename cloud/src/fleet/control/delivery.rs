@@ -14,8 +14,8 @@ use crate::time::now_utc;
 pub struct Delivery {
     control: Control,
     vehicle: VehicleKey,
-    /// The configuration that the vehicle uses, as its hello said.
-    config_version: u64,
+    /// The configuration that the vehicle uses, as its hello said; `None` when its hello was not heard here.
+    config_version: Option<u64>,
     /// What this connection has been sent: commands by their id, the configuration by its version.
     sent: HashSet<String>,
     config_sent: u64,
@@ -26,7 +26,7 @@ impl Delivery {
     pub(super) fn new(
         control: Control,
         vehicle: VehicleKey,
-        config_version: u64,
+        config_version: Option<u64>,
         notify: Arc<Notify>,
     ) -> Self {
         Self { control, vehicle, config_version, sent: HashSet::new(), config_sent: 0, notify }
@@ -48,11 +48,8 @@ impl Delivery {
         let mut due = Vec::new();
         if let Some((version, toml, settled)) = configuration {
             // A vehicle that was reflashed does not have what it had applied.
-            let in_use = if toml.trim().is_empty() {
-                self.config_version == 0
-            } else {
-                self.config_version == version
-            };
+            let expected = if toml.trim().is_empty() { 0 } else { version };
+            let in_use = self.config_version.is_none_or(|used| used == expected);
             if self.config_sent != version && !(settled && in_use) {
                 self.config_sent = version;
                 due.push(to_vehicle::Message::Configuration(Configuration { version, toml }));
@@ -89,7 +86,7 @@ impl Delivery {
             }
             to_cloud::Message::ConfigState(state) => {
                 let receipt = state.receipt;
-                self.config_version = state.version;
+                self.config_version = Some(state.version);
                 self.control.work(move |table| table.take_config_state(&vehicle, &state, now_utc())).await?;
                 receipt
             }

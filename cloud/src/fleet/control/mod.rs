@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::interval;
 
 use crate::store::sqlite::OpenError;
@@ -37,6 +37,9 @@ use table::Table;
 
 /// How soon a command given by another process is on its way.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Who falls behind by more than this looks after all its vehicles at once.
+const UNHEARD_NEWS: usize = 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
@@ -70,6 +73,8 @@ struct Shared {
     table: Mutex<Table>,
     /// Who is connected, to be told of a new order.
     connected: Mutex<HashMap<VehicleKey, Arc<Notify>>>,
+    /// Whom new orders are for.
+    news: broadcast::Sender<VehicleKey>,
     /// TCP port of the listener that serves releases; 0: the link's number.
     release_port: AtomicU32,
 }
@@ -83,6 +88,7 @@ impl Control {
         let shared = Shared {
             table: Mutex::new(Table::open(store)?),
             connected: Mutex::default(),
+            news: broadcast::Sender::new(UNHEARD_NEWS),
             release_port: AtomicU32::new(0),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -172,12 +178,13 @@ impl Control {
         // What waits already.
         notify.notify_one();
         self.connected().insert(vehicle.clone(), Arc::clone(&notify));
-        Delivery::new(self.clone(), vehicle.clone(), config_version, notify)
+        Delivery::new(self.clone(), vehicle.clone(), Some(config_version), notify)
     }
 
-    /// For a transport without connections: what is due now, and where answers go. Not told of new orders.
+    /// For a transport without connections: what is due now, and where answers go. Who wants to know of new orders
+    /// [listens](Self::news). The version of the configuration in use, where the vehicle has told it.
     #[must_use]
-    pub fn visit(&self, vehicle: &VehicleKey, config_version: u64) -> Delivery {
+    pub fn visit(&self, vehicle: &VehicleKey, config_version: Option<u64>) -> Delivery {
         Delivery::new(self.clone(), vehicle.clone(), config_version, Arc::new(Notify::new()))
     }
 
@@ -200,7 +207,15 @@ impl Control {
         }
     }
 
+    /// Vehicles that may have new orders, for transports without connections.
+    #[must_use]
+    pub fn news(&self) -> broadcast::Receiver<VehicleKey> {
+        self.shared.news.subscribe()
+    }
+
     fn tell(&self, vehicle: &VehicleKey) {
+        // Nobody may be listening.
+        let _ = self.shared.news.send(vehicle.clone());
         if let Some(notify) = self.connected().get(vehicle) {
             notify.notify_one();
         }

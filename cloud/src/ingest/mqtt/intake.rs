@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answers::{Address, Answers, Due};
 use super::client::{Gone, Lost, Outbox};
+use super::orders::Orders;
 use crate::ingest::greeting::{MAX_RANGES, agent, welcome};
 use crate::ingest::session::Context;
 use crate::ingest::verify::{Verified, known, lost_ranges, verify};
@@ -48,6 +49,8 @@ struct Settled {
 enum Event {
     Settled(Result<Settled, JournalError>),
     AckDue,
+    /// These vehicles may have new orders.
+    Orders(Vec<VehicleKey>),
     Arrived(Publish),
     Stop,
     Gone,
@@ -58,6 +61,7 @@ pub(super) struct Intake<'a> {
     context: &'a Context,
     outbox: Outbox,
     answers: &'a mut Answers,
+    orders: &'a mut Orders,
     pending: FuturesOrdered<BoxFuture<'static, Result<Settled, JournalError>>>,
     most_pending: usize,
 }
@@ -80,9 +84,10 @@ impl<'a> Intake<'a> {
         context: &'a Context,
         outbox: Outbox,
         answers: &'a mut Answers,
+        orders: &'a mut Orders,
         most_pending: usize,
     ) -> Self {
-        Self { context, outbox, answers, pending: FuturesOrdered::new(), most_pending }
+        Self { context, outbox, answers, orders, pending: FuturesOrdered::new(), most_pending }
     }
 
     /// Until `stop`; then what has arrived becomes durable, and everybody gets the acknowledgement that is due.
@@ -98,6 +103,11 @@ impl<'a> Intake<'a> {
                 Event::AckDue => {
                     while let Some(due) = self.answers.take_due(Instant::now()) {
                         self.acknowledge(due).await?;
+                    }
+                }
+                Event::Orders(vehicles) => {
+                    for vehicle in vehicles {
+                        self.deliver(&vehicle).await?;
                     }
                 }
                 Event::Arrived(publish) => self.take(publish).await?,
@@ -130,6 +140,7 @@ impl<'a> Intake<'a> {
             _ = stop.wait_for(|&stop| stop) => Event::Stop,
             Some(settled) = self.pending.next() => Event::Settled(settled),
             () = sleep_until(ack_at.unwrap_or_else(Instant::now)), if ack_at.is_some() => Event::AckDue,
+            vehicles = self.orders.changed() => Event::Orders(vehicles),
             publish = arrived.recv(), if room => publish.map_or(Event::Gone, Event::Arrived),
         }
     }
@@ -143,6 +154,10 @@ impl<'a> Intake<'a> {
             tracing::warn!(topic, "message on a topic of no vehicle");
             return self.refuse(publish, "topic");
         };
+        if self.context.deny.denies_name(&vehicle) {
+            tracing::info!(%vehicle, "message of a revoked vehicle");
+            return self.refuse(publish, "revoked");
+        }
         match Up::decode(payload) {
             Ok(Up::Batch(frame)) => self.batch(publish, vehicle, frame).await,
             Ok(Up::Message(message)) => self.message(publish, vehicle, message).await,
@@ -165,6 +180,10 @@ impl<'a> Intake<'a> {
                 metrics::counter!(meters::INGEST_BATCHES).increment(1);
                 metrics::counter!(meters::INGEST_FIXES).increment(range.count());
                 metrics::counter!(meters::INGEST_BYTES).increment(batch.len() as u64);
+                if !self.orders.is_present(&vehicle) {
+                    self.orders.enter(&vehicle, None);
+                    self.deliver(&vehicle).await?;
+                }
                 let address = (vehicle.clone(), header.epoch);
                 let then = Then::Durable { address, ranges: vec![range], ack_wanted };
                 self.append(Kind::Batch, vehicle, batch, Settled { publish, then }).await
@@ -187,8 +206,15 @@ impl<'a> Intake<'a> {
         match message.message {
             Some(to_cloud::Message::Hello(hello)) => self.hello(publish, vehicle, hello).await,
             Some(to_cloud::Message::DeclareLost(lost)) => self.declare_lost(publish, vehicle, lost).await,
+            Some(answer @ (to_cloud::Message::CommandResult(_) | to_cloud::Message::ConfigState(_))) => {
+                if let Some(receipt) = self.orders.take(&vehicle, answer).await {
+                    self.outbox.say(&vehicle, receipt).await?;
+                }
+                self.settled(Settled { publish, then: Then::Nothing });
+                Ok(())
+            }
             // A newer vehicle may say what this release does not know; it does not need an answer.
-            _ => {
+            None => {
                 self.settled(Settled { publish, then: Then::Nothing });
                 Ok(())
             }
@@ -295,10 +321,19 @@ impl<'a> Intake<'a> {
                 }
                 let welcome = welcome(&received, &hello, now_utc());
                 self.outbox.say(&vehicle, to_vehicle::Message::Welcome(welcome)).await?;
+                self.orders.enter(&vehicle, Some(hello.config_version));
+                self.deliver(&vehicle).await?;
             }
             Then::Reject { vehicle, reject } => {
                 self.outbox.say(&vehicle, to_vehicle::Message::Reject(reject)).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, vehicle: &VehicleKey) -> Result<(), Lost> {
+        for message in self.orders.due(vehicle).await {
+            self.outbox.say(vehicle, message).await?;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod answers;
 mod client;
 mod intake;
+mod orders;
 mod settings;
 
 pub use settings::{MqttSettings, MqttSettingsError};
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::answers::Answers;
 use self::client::Lost;
 use self::intake::Intake;
+use self::orders::Orders;
 use super::session::Context;
 use crate::meters;
 
@@ -65,10 +67,11 @@ impl MqttIngest {
     /// waited for: vehicles have QUIC meanwhile, and their buffers.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut answers = Answers::new(self.context.settings.ack_interval, self.settings.max_waiting);
+        let mut orders = Orders::new(&self.context.control, self.settings.max_waiting);
         let mut failures = 0_u32;
         loop {
             let since = Instant::now();
-            let outcome = self.serve(&mut answers, stop.clone()).await;
+            let outcome = self.serve(&mut answers, &mut orders, stop.clone()).await;
             metrics::gauge!(meters::MQTT_CONNECTED).set(0.0);
             let Err(lost) = outcome else { return };
             if since.elapsed() >= STABLE {
@@ -86,13 +89,19 @@ impl MqttIngest {
     }
 
     /// One connection to the broker, to its end.
-    async fn serve(&self, answers: &mut Answers, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn serve(
+        &self,
+        answers: &mut Answers,
+        orders: &mut Orders,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         let (outbox, mut events) = client::open(&self.settings, &self.host, self.port, (self.tls)()?);
         let (arrivals, arrived) =
             mpsc::channel(usize::from(self.settings.receive_maximum) + UNACKNOWLEDGED_ARRIVALS);
         let most_pending = usize::from(self.settings.receive_maximum);
         let pump = client::pump(&mut events, &outbox, &self.settings, &arrivals);
-        let working = Intake::new(&self.context, outbox.clone(), answers, most_pending).run(arrived, stop);
+        let working =
+            Intake::new(&self.context, outbox.clone(), answers, orders, most_pending).run(arrived, stop);
         tokio::pin!(pump);
         let worked = tokio::select! {
             lost = &mut pump => return Ok(lost?),
