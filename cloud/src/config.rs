@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::ApiSettings;
 use crate::fleet::FleetSettings;
 use crate::ingest::{IngestSettings, MqttSettings};
+use crate::store::timescale::DatabaseSettings;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -41,6 +42,7 @@ pub struct Config {
     pub ingest: IngestSettings,
     pub fleet: FleetSettings,
     pub mqtt: MqttSettings,
+    pub database: DatabaseSettings,
 }
 
 impl Default for Config {
@@ -56,6 +58,7 @@ impl Default for Config {
             ingest: IngestSettings::default(),
             fleet: FleetSettings::default(),
             mqtt: MqttSettings::default(),
+            database: DatabaseSettings::default(),
         }
     }
 }

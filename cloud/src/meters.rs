@@ -26,6 +26,8 @@ pub const PROCESS_REFUSED: &str = "avl_process_refused_total";
 pub const PROCESS_LAG: &str = "avl_process_lag_entries";
 pub const PROCESS_ERRORS: &str = "avl_process_errors_total";
 
+pub const STORE_CHUNKS_DROPPED: &str = "avl_store_chunks_dropped_total";
+
 pub const ENROLMENTS: &str = "avl_fleet_enrolments_total";
 pub const RENEWALS: &str = "avl_fleet_renewals_total";
 
@@ -57,6 +59,7 @@ pub fn describe() {
     describe_counter!(PROCESS_REFUSED, "Journal entries that cannot be decoded; they stay in the journal");
     describe_gauge!(PROCESS_LAG, "Journal entries not processed yet");
     describe_counter!(PROCESS_ERRORS, "Commits or reads that failed and are tried again");
+    describe_counter!(STORE_CHUNKS_DROPPED, "Chunks of positions that were older than the retention");
     describe_counter!(ENROLMENTS, "Enrolment requests, by outcome");
     describe_counter!(RENEWALS, "Requests to renew a certificate, by outcome");
 }

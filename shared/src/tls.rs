@@ -1,6 +1,6 @@
 //! The one place where a rustls configuration is made.
 //!
-//! TLS 1.3 only (but to MQTT brokers), the ring provider named explicitly (another provider in the same build must never be picked
+//! TLS 1.3 only (but to MQTT brokers and databases), the ring provider named explicitly (another provider in the same build must never be picked
 //! up by accident), client certificates required on the link, no early data, no session tickets: a resumed
 //! session would skip the check whether the certificate has been revoked. A vehicle judges certificates by the time
 //! that it trusts ([`TrustedTime`]), which need not be the system clock's.
@@ -13,6 +13,10 @@ pub use dated::{Objection, SystemTime, Time, TrustedTime};
 mod broker;
 
 pub use broker::broker_client;
+
+mod database;
+
+pub use database::database_client;
 
 use std::sync::Arc;
 

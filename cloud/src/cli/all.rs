@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use avl_cloud::config::{Config, LogFormat};
 use avl_cloud::roles;
+use avl_cloud::store::timescale::DatabaseUrl;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -23,7 +24,7 @@ pub(crate) struct Arguments {
     /// Where everything is kept: keys, journal, store. Made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest], [fleet] and [mqtt]
+    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest], [fleet], [mqtt] and [database]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// API and map, plain HTTP [default: 127.0.0.1:8080]; port 0 takes a free one
@@ -38,6 +39,9 @@ pub(crate) struct Arguments {
     /// MQTT broker that vehicles publish to, mqtts://HOST[:PORT] [default: none]
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
+    /// TimescaleDB that the store is in, postgres://USER@HOST[:PORT]/DATABASE [default: embedded]. Its schema is brought up to date
+    #[arg(long, value_name = "URL")]
+    database: Option<DatabaseUrl>,
     /// DNS name or address that gateways reach this server by; may be repeated
     #[arg(long = "name", value_name = "NAME")]
     names: Vec<String>,
@@ -67,6 +71,7 @@ fn configure(arguments: Arguments) -> anyhow::Result<Config> {
     config.quic = arguments.quic.unwrap_or(config.quic);
     config.enrol = arguments.enrol.or(config.enrol);
     config.mqtt.url = arguments.mqtt.or(config.mqtt.url);
+    config.database.url = arguments.database.or(config.database.url);
     config.names.extend(arguments.names);
     if let Some(lifetime) = arguments.vehicle_certificate_lifetime {
         config.fleet.certificate_lifetime = lifetime;

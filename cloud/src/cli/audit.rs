@@ -7,8 +7,12 @@ use std::process::ExitCode;
 use avl_cloud::audit::{EpochReport, Report, audit, find};
 use avl_cloud::data_dir::DataDir;
 use avl_cloud::journal::sqlite::SqliteJournal;
+use avl_cloud::store::Store;
 use avl_cloud::store::sqlite::SqliteStore;
+use avl_cloud::store::timescale::TimescaleStore;
 use avl_shared::identity::{FleetId, VehicleKey};
+
+use super::database::Database;
 
 /// Prove that no fix of a vehicle is missing, or say which are
 ///
@@ -20,6 +24,8 @@ pub(crate) struct Arguments {
     /// Where avl-cloud keeps everything
     #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    database: Database,
     /// FLEET/VEHICLE, or a vehicle that is in one fleet only
     #[arg(long, value_name = "VEHICLE")]
     vehicle: String,
@@ -33,16 +39,20 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let data = DataDir::existing(&arguments.data_dir)?;
-    let store = SqliteStore::open_read_only(&data.store())?;
     let journal = SqliteJournal::open_read_only(&data.journal())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let database = arguments.database.settings()?;
     let report = runtime.block_on(async {
+        let store: Box<dyn Store> = match &database.url {
+            Some(_) => Box::new(TimescaleStore::open(&database).await?),
+            None => Box::new(SqliteStore::open_read_only(&data.store())?),
+        };
         let vehicle = match (&arguments.fleet, arguments.vehicle.contains('/')) {
             (Some(fleet), false) => VehicleKey { fleet: fleet.clone(), vehicle: arguments.vehicle.parse()? },
             (_, true) => arguments.vehicle.parse()?,
-            (None, false) => find(&arguments.vehicle.parse()?, &store).await?,
+            (None, false) => find(&arguments.vehicle.parse()?, &*store).await?,
         };
-        anyhow::Ok(audit(&vehicle, &journal, &store).await?)
+        anyhow::Ok(audit(&vehicle, &journal, &*store).await?)
     })?;
     let mut out = io::stdout().lock();
     if arguments.json {

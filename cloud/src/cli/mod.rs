@@ -6,6 +6,8 @@ mod broker;
 mod command;
 mod configure;
 mod crl;
+mod database;
+mod migrate;
 mod openapi;
 mod release;
 mod revoke;
@@ -44,6 +46,7 @@ enum Command {
     Configure(configure::Arguments),
     Release(release::Arguments),
     Crl(crl::Arguments),
+    Migrate(migrate::Arguments),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
     Revoke(revoke::Arguments),
@@ -61,6 +64,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Configure(arguments) => configure::run(&arguments),
         Command::Release(arguments) => release::run(arguments),
         Command::Crl(arguments) => crl::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Openapi => openapi::run(),
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::SignIn(arguments) => sign_in::run(&arguments),

@@ -137,10 +137,11 @@ async fn begin<'a>(
     let Heard { send, control, hello } = heard.map_err(|_| CloseReason::NoHello)??;
     let registered = context.registry.enter(vehicle, connection);
     let epoch = Epoch(hello.epoch);
-    let ledgers = context.store.ledgers(vehicle).await.map_err(|error| {
-        tracing::error!(%vehicle, %error, "ledger cannot be read");
-        CloseReason::Unavailable
-    })?;
+    // A store that is away keeps no vehicle out: what is acknowledged is what the journal has.
+    let ledgers = context.store.ledgers(vehicle).await.unwrap_or_else(|error| {
+        tracing::error!(%vehicle, %error, "ledger cannot be read; what is sent again will be dropped again");
+        Vec::new()
+    });
     let ledger = ledgers.into_iter().find(|ledger| ledger.epoch == epoch);
     let (received, known) =
         ledger.map_or((RangeSet::new(), 0), |ledger| (ledger.received, ledger.next_sequence));

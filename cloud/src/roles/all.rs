@@ -1,4 +1,4 @@
-//! Everything in one process, on the embedded journal and store.
+//! Everything in one process, on the embedded journal, and on the embedded store unless there is a database.
 //!
 //! Parts stop in the order of the data's way: ingest acknowledges and says goodbye, the processor empties the
 //! journal, the API goes last. When a part ends by itself, the process stops with an error: half a server that
@@ -35,6 +35,7 @@ use crate::meters;
 use crate::process::Processor;
 use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
+use crate::store::timescale::{DatabaseSettings, TimescaleStore, Wishes, migrate};
 
 /// Where the parts listen; printed as one line of JSON when all of them do.
 #[derive(Debug, Serialize)]
@@ -58,7 +59,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let names = server_names(&config.names);
     let credentials = load_or_issue(&data.server(), &authority, &names, SystemTime::now())?;
     let reset_key = ingest::load_or_create_reset_key(&data.server())?;
-    let store = SqliteStore::open(&data.store())?;
+    let (store, upkeep) = open_store(&config.database, &data).await?;
     let tokens = Tokens::open(&data.store())?;
     let control = Control::open(&data.store())?;
     let (deny, following) = deny::follow(Certificates::open(&data.authority())?)?;
@@ -79,7 +80,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
     let metrics = api::install_metrics()?;
     meters::describe();
-    let (journal, store): (Arc<SqliteJournal>, Arc<dyn Store>) = (Arc::new(journal), Arc::new(store));
+    let journal = Arc::new(journal);
     let feed = LiveFeed::default();
     let api_state = ApiState::new(
         data.path(),
@@ -95,6 +96,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     processor.check_start(&*journal).await?;
     let subscription = Box::new(journal.subscribe());
     parts.start(Stage::Process, "processor", |stop| processor.run(subscription, stop));
+    if let Some(upkeep) = upkeep {
+        parts.start(Stage::Serve, "upkeep of the database", |stop| upkeep.keep(stop));
+    }
     control.serve_releases_at(ready.enrol.port());
     parts.start(Stage::Intake, "control", |stop| control.clone().run(stop));
     parts.start(Stage::Serve, "list of revoked vehicles", |stop| following.run(stop));
@@ -138,6 +142,24 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
         Ok(()) => Ok(()),
         Err(part) => bail!("{part} ended by itself; see the log before this line"),
     }
+}
+
+/// The database, brought up to date, or the embedded store. What is not derived from the journal (tokens, orders,
+/// releases) is in the embedded store's file either way.
+async fn open_store(
+    database: &DatabaseSettings,
+    data: &DataDir,
+) -> anyhow::Result<(Arc<dyn Store>, Option<TimescaleStore>)> {
+    if database.url.is_none() {
+        return Ok((Arc::new(SqliteStore::open(&data.store())?), None));
+    }
+    let status = migrate(database, Wishes::default()).await?;
+    for warning in &status.warnings {
+        tracing::warn!("the database's {warning}");
+    }
+    tracing::info!(server = %status.server, schema = status.schema, "store in TimescaleDB");
+    let store = TimescaleStore::open(database).await?;
+    Ok((Arc::new(store.clone()), Some(store)))
 }
 
 fn start_mqtt(

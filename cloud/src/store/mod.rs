@@ -9,6 +9,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod sqlite;
+pub mod timescale;
 
 use async_trait::async_trait;
 use avl_shared::fix::{Fix, UtcMillis};

@@ -53,8 +53,24 @@ impl Output {
 /// # Errors
 /// When it cannot be started, or takes longer than two minutes.
 pub async fn run(name: &str, arguments: &[&str]) -> anyhow::Result<Output> {
-    let command =
-        Command::new(program(name)?).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    run_in(name, arguments, &[]).await
+}
+
+/// As [`run`], with these variables added to its environment.
+///
+/// # Errors
+/// See [`run`].
+pub(super) async fn run_in(
+    name: &str,
+    arguments: &[&str],
+    environment: &[(String, String)],
+) -> anyhow::Result<Output> {
+    let command = Command::new(program(name)?)
+        .args(arguments)
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
     let output = tokio::time::timeout(Duration::from_secs(120), command)
         .await
         .with_context(|| format!("{name} {} has not ended after two minutes", arguments.join(" ")))??;

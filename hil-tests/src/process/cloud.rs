@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::child::{Child, run};
+use super::child::{Child, run, run_in};
 use crate::oracle::api::Api;
 
 /// Making keys and certificates takes a moment on a loaded machine.
@@ -142,7 +142,7 @@ impl Cloud {
     pub async fn command(&self, name: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let data = self.data.display().to_string();
         let arguments = [&[name, "--data-dir", &data], arguments].concat();
-        Ok(run("avl-cloud", &arguments).await?.success()?.stdout)
+        Ok(run_in("avl-cloud", &arguments, &self.environment).await?.success()?.stdout)
     }
 
     /// `avl-cloud audit`: nothing missing, as the system itself sees it.
@@ -151,8 +151,8 @@ impl Cloud {
     /// What it found missing.
     pub async fn audit(&self, vehicle: &str) -> anyhow::Result<serde_json::Value> {
         let data = self.data.display().to_string();
-        let output =
-            run("avl-cloud", &["audit", "--data-dir", &data, "--vehicle", vehicle, "--json"]).await?;
+        let arguments = ["audit", "--data-dir", &data, "--vehicle", vehicle, "--json"];
+        let output = run_in("avl-cloud", &arguments, &self.environment).await?;
         let output = output.success().context("avl-cloud audit")?;
         serde_json::from_str(&output.stdout).with_context(|| output.stdout.clone())
     }

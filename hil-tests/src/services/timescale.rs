@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rustix::process::{Pid, Signal};
 use tokio::process::Command;
 
 use super::{free_port, skip};
@@ -20,6 +21,7 @@ pub struct TimescaleDb {
     data: PathBuf,
     log: PathBuf,
     port: u16,
+    options: &'static [&'static str],
     child: Option<Child>,
 }
 
@@ -32,13 +34,29 @@ impl TimescaleDb {
     /// # Panics
     /// In CI, when it cannot be installed.
     pub async fn start(folder: &Path, log: &Path) -> anyhow::Result<Option<Self>> {
+        Self::start_with(&HASTY, folder, log).await
+    }
+
+    /// As [`TimescaleDb::start`], with its usual durability: for measuring.
+    ///
+    /// # Errors
+    /// See [`TimescaleDb::start`].
+    pub async fn start_durable(folder: &Path, log: &Path) -> anyhow::Result<Option<Self>> {
+        Self::start_with(&[], folder, log).await
+    }
+
+    async fn start_with(
+        options: &'static [&'static str],
+        folder: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Option<Self>> {
         let installed = Command::new(script()).arg("install").status().await?;
         if !installed.success() {
             skip("TimescaleDB cannot be installed ('./scripts/timescaledb.sh install' says why)");
             return Ok(None);
         }
         let data = folder.join("timescaledb");
-        let mut server = Self { data, log: log.to_owned(), port: free_port()?, child: None };
+        let mut server = Self { data, log: log.to_owned(), port: free_port()?, options, child: None };
         server.resume().await?;
         Ok(Some(server))
     }
@@ -49,7 +67,7 @@ impl TimescaleDb {
     /// When it does not become ready.
     pub async fn resume(&mut self) -> anyhow::Result<()> {
         let (data, port) = (self.data.display().to_string(), self.port.to_string());
-        let arguments = [&["run", &data, &port][..], &HASTY].concat();
+        let arguments = [&["run", &data, &port][..], self.options].concat();
         eventually("the database takes connections", READY, || {
             // After a kill it refuses to start until the last of its old processes has noticed.
             let ended = self.child.as_mut().is_none_or(|child| child.has_ended().is_some());
@@ -79,9 +97,10 @@ impl TimescaleDb {
     /// When it is not running, or does not end.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         let mut child = self.child.take().context("the database is not running")?;
+        let pid =
+            child.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).context("it has ended")?;
         // Not SIGTERM: PostgreSQL would wait for its clients to leave.
-        let asked = Command::new(script()).arg("stop").arg(&self.data).status().await?;
-        anyhow::ensure!(asked.success(), "timescaledb.sh stop: {asked}");
+        rustix::process::kill_process(pid, Signal::INT)?;
         child.ended(READY).await.map(drop)
     }
 

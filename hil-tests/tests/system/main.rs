@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod control;
+mod database;
 mod decode_and_pack;
 mod demo;
 mod flash;

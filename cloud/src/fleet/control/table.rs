@@ -211,6 +211,7 @@ impl Table {
         vehicle: &VehicleKey,
         now: UtcMillis,
     ) -> Result<(Vec<Command>, Option<Wanted>), ControlError> {
+        make_known(&self.connection, vehicle)?;
         let (fleet, name) = (vehicle.fleet.as_str(), vehicle.vehicle.as_str());
         let mut statement = self.connection.prepare_cached(
             "SELECT message FROM commands WHERE fleet = ? AND vehicle = ?
@@ -393,6 +394,18 @@ fn command_record(row: &Row<'_>) -> rusqlite::Result<CommandRecord> {
 }
 
 /// An order for a vehicle whose name is misspelt would wait for ever.
+/// Whoever asks for its orders can be given some. The embedded store knows it as soon as its hello is processed; where the
+/// fixes are in another database, this is how its name comes here.
+fn make_known(connection: &Connection, vehicle: &VehicleKey) -> Result<(), ControlError> {
+    if require_known(connection, vehicle).is_err() {
+        connection.execute(
+            "INSERT OR IGNORE INTO vehicles (fleet, vehicle) VALUES (?, ?)",
+            params![vehicle.fleet.as_str(), vehicle.vehicle.as_str()],
+        )?;
+    }
+    Ok(())
+}
+
 fn require_known(connection: &Connection, vehicle: &VehicleKey) -> Result<(), ControlError> {
     let known = connection
         .query_row(

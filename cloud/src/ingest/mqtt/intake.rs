@@ -227,10 +227,10 @@ impl<'a> Intake<'a> {
             return self.refuse(publish, "protocol");
         }
         let epoch = Epoch(hello.epoch);
-        let ledgers = self.context.store.ledgers(&vehicle).await.map_err(|error| {
-            tracing::error!(%vehicle, %error, "ledger cannot be read");
-            Lost::Journal
-        })?;
+        let ledgers = self.context.store.ledgers(&vehicle).await.unwrap_or_else(|error| {
+            tracing::error!(%vehicle, %error, "ledger cannot be read; what is sent again will be dropped again");
+            Vec::new()
+        });
         let ledger = ledgers.into_iter().find(|ledger| ledger.epoch == epoch);
         let (received, next) =
             ledger.map_or((RangeSet::new(), 0), |ledger| (ledger.received, ledger.next_sequence));
