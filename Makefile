@@ -57,12 +57,14 @@ web: ## The page, built into cloud/web/dist (nothing to do when its sources have
 
 bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "what a build needs" ./scripts/setup.sh build
+	@$(step) "the database to measure with" ./scripts/timescaledb.sh install
 	@$(step) "criterion benches (optimised; the first build takes many minutes)" cargo bench --workspace --bench '*'
 	@$(step) "optimised programs" cargo build --workspace --release --bins
 	@$(step) "size of the gateway" ./cross/sizes.sh artifacts/bench/size.md
 	@$(step) "footprint of the gateway ($(MINUTES) minutes)" env AVL_EDGE_PROGRAM="$$(realpath "$$(./cross/build.sh x86_64-unknown-linux-gnu)")" \
 		$(TARGET)/release/avl-bench-footprint --minutes $(MINUTES) --out artifacts/bench/footprint.md
 	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) $(addprefix --log ,$(wildcard $(URBAN))) --out artifacts/bench/link.md
+	@$(step) "into TimescaleDB" $(TARGET)/release/avl-bench-database --out artifacts/bench/database.md
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there
