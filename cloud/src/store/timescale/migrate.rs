@@ -264,6 +264,11 @@ impl fmt::Display for Status {
     }
 }
 
+/// In days where they are whole: nobody counts in months of 30.44 days.
 fn shown(time: Duration) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    if time.as_secs().is_multiple_of(DAY) && time.subsec_nanos() == 0 {
+        return format!("{}d", time.as_secs() / DAY);
+    }
     humantime_serde::re::humantime::format_duration(time).to_string()
 }
