@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use chrono::DateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
@@ -31,7 +32,7 @@ use crate::sensors;
 use crate::source::{self, Kind, Observed, ReplayCursor};
 use crate::uplink::lane::LanePolicy;
 use crate::uplink::quic::QuicTransport;
-use crate::uplink::{self, Agent, Desk, Ports, Traffic, Transports, UplinkSettings};
+use crate::uplink::{self, Agent, Calendar, Desk, Ports, Traffic, Transports, UplinkSettings};
 
 /// Fixes between source and policy, and between policy and recorder.
 const QUEUED_FIXES: usize = 64;
@@ -105,7 +106,10 @@ async fn drive(
     };
     let transport = QuicTransport::new(&config.uplink, access.clone());
     let traffic = Traffic::default();
-    let desk = Desk::new(board.link.clone(), config.uplink.budget, &config.state_dir, traffic.clone());
+    let dated = clock.clone();
+    let calendar = Calendar::new(move || DateTime::from_timestamp_millis(dated.now()?));
+    let (view, budget) = (board.link.clone(), config.uplink.budget);
+    let desk = Desk::new(view, budget, &config.state_dir, traffic.clone(), calendar);
     let settings = UplinkSettings {
         lane: LanePolicy {
             durability: config.buffer.durability,
@@ -126,8 +130,8 @@ async fn drive(
     let streams = Streams { fixes: tapped, levels, asks, recorder: to_recorder };
     let watching = sensors::run(config.sensors.clone(), changes, pulses, board.sensors.clone());
     let deciding = policy::run(parts, streams);
-    let quic = transport.watched(&config.uplink, pace.clone(), traffic);
-    let transport = Transports::new(&config.uplink, quic, access.clone());
+    let quic = transport.watched(&config.uplink, pace.clone(), traffic.clone());
+    let transport = Transports::new(&config.uplink, quic, access.clone(), traffic);
     let (port, inbox) = Port::new(startup.reports().clone(), startup.config_version());
     let (own, status, dated_orders) = (config.clone(), buffer.status(), clock.clone());
     let controlling = async {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::budget::{Allowance, BudgetConfig};
-use super::ledger::Ledger;
+use super::ledger::{Calendar, Ledger};
 use super::{LinkView, Traffic};
 use crate::health::View;
 
@@ -18,8 +18,15 @@ pub struct Desk {
 impl Desk {
     /// With the budget's account in `state_dir`. `traffic` is what the transports count in.
     #[must_use]
-    pub fn new(view: View<LinkView>, budget: BudgetConfig, state_dir: &Path, traffic: Traffic) -> Self {
-        Self { ledger: Arc::new(Mutex::new(Ledger::open(budget, state_dir, traffic))), view }
+    pub fn new(
+        view: View<LinkView>,
+        budget: BudgetConfig,
+        state_dir: &Path,
+        traffic: Traffic,
+        calendar: Calendar,
+    ) -> Self {
+        let ledger = Ledger::open(budget, state_dir, traffic, calendar);
+        Self { ledger: Arc::new(Mutex::new(ledger)), view }
     }
 
     pub(super) fn allowance(&self) -> Allowance {
@@ -40,6 +47,6 @@ impl Desk {
 /// Without a budget.
 impl From<View<LinkView>> for Desk {
     fn from(view: View<LinkView>) -> Self {
-        Self::new(view, BudgetConfig::default(), Path::new(""), Traffic::default())
+        Self::new(view, BudgetConfig::default(), Path::new(""), Traffic::default(), Calendar::system())
     }
 }

@@ -28,10 +28,12 @@ mod socket;
 mod traffic;
 mod transports;
 mod view;
+mod ways;
 mod window;
 
 pub use config::{QuicConfig, UplinkConfig};
 pub use desk::Desk;
+pub use ledger::Calendar;
 pub use pace::Pace;
 pub use run::{Agent, Ports, UplinkSettings, run};
 pub use traffic::{IPV4_UDP_HEADERS, IPV6_UDP_HEADERS, Traffic};

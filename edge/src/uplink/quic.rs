@@ -27,9 +27,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use self::keep_alive::Mapping;
-use self::path::{Follower, Way, Ways};
+use self::path::Follower;
 use self::plain::plain;
 use self::tend::{Meter, Tender};
+use super::ways::{Way, Ways};
 use super::{ConnectError, Link, LinkEnd, Outgoing, Pace, Traffic, Transport};
 use crate::config::{QuicConfig, UplinkConfig};
 use crate::identity::{Access, Pass};

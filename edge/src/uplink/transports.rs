@@ -5,7 +5,7 @@ use avl_shared::link::Hello;
 use super::failover::{Failover, Settings, Timing};
 use super::mqtt::{MqttTransport, Prefer};
 use super::quic::QuicTransport;
-use super::{ConnectError, Ending, Link, Transport, UplinkConfig};
+use super::{ConnectError, Ending, Link, Traffic, Transport, UplinkConfig};
 use crate::identity::Access;
 
 /// QUIC, and MQTTS where a broker is configured.
@@ -17,9 +17,9 @@ pub enum Transports {
 
 impl Transports {
     #[must_use]
-    pub fn new(uplink: &UplinkConfig, quic: QuicTransport, access: Access) -> Self {
+    pub fn new(uplink: &UplinkConfig, quic: QuicTransport, access: Access, traffic: Traffic) -> Self {
         let Some(config) = &uplink.mqtt else { return Self::Quic(quic) };
-        let mqtt = MqttTransport::new(config, access);
+        let mqtt = MqttTransport::new(config, access).watched(uplink, traffic);
         let timing = Timing { first_probe: config.probe_interval, longest_probe: config.probe_interval_max };
         let settings =
             |address: &str| Settings { timing, patience: config.patience, address: address.to_owned() };

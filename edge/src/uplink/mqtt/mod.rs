@@ -7,6 +7,7 @@
 //! MQTT 5 first, for its reason codes and topic aliases; 3.1.1 where a broker does not have it.
 
 mod config;
+mod cost;
 mod wire;
 
 pub use config::{BadValue, MqttConfig, Prefer};
@@ -20,7 +21,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 use self::wire::{Client, Events, Failure, Heard, Target, UNACKNOWLEDGED, Version};
-use super::{ConnectError, Link, LinkEnd, Outgoing, Transport};
+use super::budget::Roaming;
+use super::ways::{Way, Ways};
+use super::{ConnectError, Link, LinkEnd, Outgoing, Traffic, Transport, UplinkConfig};
 use crate::identity::{Access, Pass};
 
 /// For TCP, TLS and the broker, and for the welcome behind them, each. Some round trips of a bad cellular link, of
@@ -34,6 +37,7 @@ const CLOSING: Duration = Duration::from_millis(500);
 pub struct MqttTransport {
     config: MqttConfig,
     access: Access,
+    ways: Ways,
     /// What the broker was found to speak.
     version: Version,
 }
@@ -41,7 +45,33 @@ pub struct MqttTransport {
 impl MqttTransport {
     #[must_use]
     pub fn new(config: &MqttConfig, access: Access) -> Self {
-        Self { config: config.clone(), access, version: Version::V5 }
+        let ways = Ways::new(Vec::new(), Roaming::Allow, Traffic::default());
+        Self { config: config.clone(), access, ways, version: Version::V5 }
+    }
+
+    /// By the interfaces of this configuration, and counting its bytes in this traffic.
+    #[must_use]
+    pub fn watched(self, uplink: &UplinkConfig, traffic: Traffic) -> Self {
+        let ways = Ways::new(uplink.interfaces.clone(), uplink.budget.roaming, traffic);
+        Self { ways, ..self }
+    }
+
+    /// The interfaces to try, as the broker's address has it; without an address the attempt will say so.
+    async fn to_try(&self, host: &str, port: u16) -> Result<Vec<Way>, ConnectError> {
+        let found = timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
+        let Some(remote) = found.ok().and_then(Result::ok).and_then(|mut found| found.next()) else {
+            return Ok(vec![None]);
+        };
+        let ways = self.ways.to(remote);
+        if ways.is_empty() {
+            let (names, address) = (self.ways.names(), remote.to_string());
+            return Err(ConnectError::NoInterface { names, address });
+        }
+        Ok(ways)
+    }
+
+    fn count(&self, (bytes_out, bytes_in): cost::Cost) {
+        self.ways.traffic().add(bytes_out, bytes_in);
     }
 
     async fn greet(
@@ -121,12 +151,29 @@ impl Transport for MqttTransport {
             tls: Arc::new(pass.tls.clone()),
             keep_alive: self.config.keep_alive,
             patience: PATIENCE,
+            interface: None,
         };
-        let mut outcome = Self::greet(self.version, &target, &pass, &hello).await;
+        let mut outcome = Err(Greeting::Failed(Failure::NoAnswer));
+        let mut target = target;
+        for way in self.to_try(host, port).await? {
+            target.interface = self.ways.name(way).map(str::to_owned);
+            self.ways.tell(way);
+            outcome = Self::greet(self.version, &target, &pass, &hello).await;
+            // Whoever answers is there, whatever it says.
+            if matches!(&outcome, Err(Greeting::Failed(Failure::NoAnswer | Failure::Lost(_)))) {
+                self.count(cost::UNANSWERED);
+                self.ways.failed(way);
+            } else {
+                self.count(cost::CONNECTION);
+                self.ways.works(way);
+                break;
+            }
+        }
         if self.version == Version::V5
             && let Err(Greeting::Failed(Failure::Version(cause))) = &outcome
         {
             tracing::debug!(cause, "not with MQTT 5: trying 3.1.1");
+            self.count(cost::CONNECTION);
             outcome = Self::greet(Version::V3, &target, &pass, &hello).await;
             if outcome.is_ok() {
                 tracing::info!("the broker speaks MQTT 3.1.1");
@@ -136,7 +183,7 @@ impl Transport for MqttTransport {
         match outcome {
             Ok((welcome, connection)) => {
                 self.access.welcomed(&welcome);
-                Ok(connection.into_link(welcome))
+                Ok(connection.into_link(welcome, self.ways.traffic().clone()))
             }
             Err(greeting) => {
                 // A broker that was upgraded or replaced is met with MQTT 5 again.
@@ -195,16 +242,20 @@ impl Connection {
                 Heard::PublishRefused(cause) | Heard::SubscriptionRefused(cause) => {
                     return Err(Greeting::Forbidden(cause));
                 }
-                Heard::Connected { .. } | Heard::Subscribed | Heard::Closed | Heard::Other => {}
+                Heard::Connected { .. }
+                | Heard::Subscribed
+                | Heard::Pinged
+                | Heard::Closed
+                | Heard::Other => {}
             }
         }
     }
 
-    fn into_link(self, welcome: Welcome) -> Link {
+    fn into_link(self, welcome: Welcome, traffic: Traffic) -> Link {
         let (outgoing, to_send) = mpsc::channel(1);
         let (backlog, to_send_later) = mpsc::channel(1);
         let (received, incoming) = mpsc::channel(QUEUED_MESSAGES);
-        let end = tokio::spawn(self.carry(to_send, to_send_later, received));
+        let end = tokio::spawn(self.carry(to_send, to_send_later, received, traffic));
         Link { transport: "mqtt", welcome, outgoing, backlog, incoming, end }
     }
 
@@ -214,14 +265,15 @@ impl Connection {
         to_send: mpsc::Receiver<Outgoing>,
         to_send_later: mpsc::Receiver<LaneFrame>,
         received: mpsc::Sender<ToVehicle>,
+        traffic: Traffic,
     ) -> LinkEnd {
         let Self { mut client, mut events, topic, unacknowledged } = self;
         let room = Semaphore::new(usize::from(UNACKNOWLEDGED) - unacknowledged);
         let sending = async {
-            send(&mut client, &topic, &room, to_send, to_send_later).await;
+            send(&mut client, &topic, &room, &traffic, to_send, to_send_later).await;
             let _ = client.close().await;
         };
-        let hearing = hear(&mut events, &room, received);
+        let hearing = hear(&mut events, &room, &traffic, received);
         tokio::pin!(hearing);
         tokio::select! {
             end = &mut hearing => end,
@@ -233,15 +285,25 @@ impl Connection {
     }
 }
 
-async fn hear(events: &mut Events, room: &Semaphore, received: mpsc::Sender<ToVehicle>) -> LinkEnd {
+async fn hear(
+    events: &mut Events,
+    room: &Semaphore,
+    traffic: &Traffic,
+    received: mpsc::Sender<ToVehicle>,
+) -> LinkEnd {
+    let count = |(bytes_out, bytes_in): cost::Cost| traffic.add(bytes_out, bytes_in);
     let lost = |cause: &str| LinkEnd::Lost(cause.to_owned());
     loop {
         match events.next().await {
-            Ok(Heard::Message(payload)) => match decode_down(&payload) {
-                // The agent may be done with this link; the sender notices.
-                Ok(message) => drop(received.send(message).await),
-                Err(error) => return LinkEnd::Lost(error.to_string()),
-            },
+            Ok(Heard::Message(payload)) => {
+                count(cost::heard(payload.len()));
+                match decode_down(&payload) {
+                    // The agent may be done with this link; the sender notices.
+                    Ok(message) => drop(received.send(message).await),
+                    Err(error) => return LinkEnd::Lost(error.to_string()),
+                }
+            }
+            Ok(Heard::Pinged) => count(cost::PING),
             Ok(Heard::Taken { somebody_listens: true }) => room.add_permits(1),
             Ok(Heard::Taken { somebody_listens: false }) => {
                 return lost("the cloud has left the broker");
@@ -266,6 +328,7 @@ async fn send(
     client: &mut Client,
     topic: &str,
     room: &Semaphore,
+    traffic: &Traffic,
     mut to_send: mpsc::Receiver<Outgoing>,
     mut to_send_later: mpsc::Receiver<LaneFrame>,
 ) {
@@ -288,7 +351,10 @@ async fn send(
             _ = room.acquire(), if late && !room_to_spare => continue,
         };
         permit.forget();
-        if client.publish(topic, up.encode()).await.is_err() {
+        let payload = up.encode();
+        let (bytes_out, bytes_in) = cost::published(payload.len());
+        traffic.add(bytes_out, bytes_in);
+        if client.publish(topic, payload).await.is_err() {
             return;
         }
     }

@@ -40,6 +40,8 @@ pub(super) struct Target {
     pub(super) keep_alive: Duration,
     /// For TCP, TLS and the broker's answer together.
     pub(super) patience: Duration,
+    /// To leave by; the kernel's choice without.
+    pub(super) interface: Option<String>,
 }
 
 /// What the broker says, as far as the link cares.
@@ -56,6 +58,8 @@ pub(super) enum Heard {
         somebody_listens: bool,
     },
     PublishRefused(String),
+    /// We have asked the broker whether it is there.
+    Pinged,
     /// Our goodbye has left.
     Closed,
     Other,
@@ -100,6 +104,9 @@ pub(super) fn open(version: Version, target: &Target) -> (Client, Events) {
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
     network.set_connection_timeout(target.patience.as_secs());
+    if let Some(interface) = &target.interface {
+        network.set_bind_device(interface);
+    }
     match version {
         Version::V5 => {
             let mut options = v5::MqttOptions::new(&target.client_id, &target.host, target.port);
@@ -192,12 +199,14 @@ impl Events {
                     Ok(heard5(packet, events.state.broker_topic_alias_max >= ALIAS))
                 }
                 Ok(v5::Event::Outgoing(v3::Outgoing::Disconnect)) => Ok(Heard::Closed),
+                Ok(v5::Event::Outgoing(v3::Outgoing::PingReq)) => Ok(Heard::Pinged),
                 Ok(v5::Event::Outgoing(_)) => Ok(Heard::Other),
                 Err(error) => Err(failure5(error)),
             },
             Self::V3(events) => match events.poll().await {
                 Ok(v3::Event::Incoming(packet)) => Ok(heard3(packet)),
                 Ok(v3::Event::Outgoing(v3::Outgoing::Disconnect)) => Ok(Heard::Closed),
+                Ok(v3::Event::Outgoing(v3::Outgoing::PingReq)) => Ok(Heard::Pinged),
                 Ok(v3::Event::Outgoing(_)) => Ok(Heard::Other),
                 Err(error) => Err(failure3(error)),
             },
