@@ -136,6 +136,9 @@ pub(super) fn salvage(
 /// without a word; but each append is synced before the next one begins, so two of them prove that something is gone
 /// that was on flash. One may be an append that a power cut interrupted.
 ///
+/// Only in segments that sled has not written to as it opened: it fills the one that its log ends in with 0xFF from there
+/// on, before anybody can look.
+///
 /// # Errors
 /// When the file cannot be read.
 pub(super) fn beyond(directory: &Path, epoch: Epoch, next: u64) -> io::Result<BTreeSet<u64>> {
