@@ -1,6 +1,6 @@
 //! `avl-bench-database`: how fast fixes become rows in TimescaleDB, beside what the server takes at best.
 //!
-//! The store commits batches as the processor does: duplicates dropped, ledger, newest positions and place in the journal in
+//! The store commits batches as the processor does: duplicates searched for (there are none), ledger, newest positions and place in the journal in
 //! the same transaction. The limit is the same rows by plain `COPY … FROM STDIN BINARY` into the same table, in as many
 //! transactions, from bytes that lie ready in memory. Both take turns on one server with its usual durability.
 
@@ -68,7 +68,7 @@ async fn main() -> anyhow::Result<()> {
         "## Into TimescaleDB\n\nPostgreSQL {}, {rows} rows a turn in {} transactions, median of {} turns.\n\n\
          | what | rows/s | of plain COPY |\n|---|---|---|\n\
          | plain `COPY … BINARY` of the same rows | {plain:.0} | 1.00 |\n\
-         | the store's commits, duplicates, ledger and newest positions included | {ours:.0} | {:.2} |\n\
+         | the store's commits: search for duplicates, ledger and newest positions included | {ours:.0} | {:.2} |\n\
          | the same with every tenth batch a day late | {ours_late:.0} | {:.2} |\n",
         status.server,
         options.commits,
