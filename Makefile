@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint web deny packages clean
+.PHONY: help demo test bench lint web services services-stop deny packages clean
 
 # Where tools that had to be fetched are kept between clones. Build results stay in ./target unless
 # CARGO_TARGET_DIR says otherwise (.ci/run puts them in the cache).
@@ -66,6 +66,13 @@ bench: ## Measures, and writes artifacts/bench.md
 	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) $(addprefix --log ,$(wildcard $(URBAN))) --out artifacts/bench/link.md
 	@$(step) "into TimescaleDB" $(TARGET)/release/avl-bench-database --out artifacts/bench/database.md
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
+
+services: ## Kafka and TimescaleDB on this machine for work by hand; `make services-stop` stops them
+	@$(step) "what the services need" ./scripts/setup.sh build test
+	@./scripts/services.sh start
+
+services-stop:
+	@./scripts/services.sh stop
 
 deny: ## Licences, bans, sources and advisories; installs cargo-deny into the cache when it is not there
 	@$(step) "cargo-deny" ./scripts/deny.sh --install

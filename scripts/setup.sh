@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # setup.sh [build] [test]: installs what is missing, and nothing else.
 #
-#   build   a C compiler (the embedded stores and the crypto are C), cargo, Node for the page
+#   build   a C compiler, make and perl (the embedded stores, the crypto and the Kafka client are C), cargo, Node for the page
 #   test    Chromium for the browser test, tools for the SD card test, gpsd for the receiver test, iproute2 for the
 #           network tests, libfaketime for gateways whose clock is wrong, tmux and systemd for the gateway's tools,
-#           TimescaleDB for the store, rustfmt and clippy
+#           TimescaleDB for the store, Maven for Kafka, rustfmt and clippy
 #
 # Packages come from apt, as root or by sudo without a password; without either it says what to run. Node and tools
 # go to $AVL_CACHE (~/.cache/avl). Quiet when nothing is missing.
@@ -22,7 +22,8 @@ packages=()
 for want in "${@:-build}"; do
     case $want in
     build)
-        command -v cc >/dev/null || packages+=(build-essential)
+        command -v cc >/dev/null && command -v make >/dev/null || packages+=(build-essential)
+        command -v perl >/dev/null || packages+=(perl)
         # node-setup.sh can install Node by pip, where there is none.
         command -v node >/dev/null || python3 -m pip --version >/dev/null 2>&1 || packages+=(python3-pip)
         ;;
@@ -45,6 +46,8 @@ for want in "${@:-build}"; do
         command -v systemd-analyze >/dev/null || packages+=(systemd)
         [ -x /usr/sbin/mosquitto ] || [ -x /usr/local/sbin/mosquitto ] || [ -x /usr/bin/mosquitto ] ||
             packages+=(mosquitto)
+        # Kafka is fetched by Maven, which brings Java.
+        command -v mvn >/dev/null && command -v java >/dev/null || packages+=(maven)
         ;;
     *) fail "unknown part '$want': build or test" ;;
     esac

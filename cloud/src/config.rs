@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::ApiSettings;
 use crate::fleet::FleetSettings;
 use crate::ingest::{IngestSettings, MqttSettings};
+use crate::journal::kafka::KafkaSettings;
 use crate::store::timescale::DatabaseSettings;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,6 +43,7 @@ pub struct Config {
     pub ingest: IngestSettings,
     pub fleet: FleetSettings,
     pub mqtt: MqttSettings,
+    pub kafka: KafkaSettings,
     pub database: DatabaseSettings,
 }
 
@@ -58,6 +60,7 @@ impl Default for Config {
             ingest: IngestSettings::default(),
             fleet: FleetSettings::default(),
             mqtt: MqttSettings::default(),
+            kafka: KafkaSettings::default(),
             database: DatabaseSettings::default(),
         }
     }
@@ -103,6 +106,16 @@ mod tests {
         assert_eq!(config.ingest.idle_timeout, Duration::from_secs(120));
         assert_eq!(config.ingest.max_connections, IngestSettings::default().max_connections);
         assert_eq!(config.http.to_string(), "127.0.0.1:8080");
+    }
+
+    #[test]
+    fn properties_of_the_kafka_client_have_dots_in_their_names() {
+        let config =
+            load("[kafka]\nbootstrap = \"a:9092\"\n[kafka.client]\n\"security.protocol\" = \"ssl\"\n")
+                .unwrap();
+        assert_eq!(config.kafka.bootstrap.as_deref(), Some("a:9092"));
+        assert_eq!(config.kafka.client["security.protocol"], "ssl");
+        assert_eq!(config.kafka.prefix, "avl");
     }
 
     #[test]

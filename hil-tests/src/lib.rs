@@ -5,7 +5,7 @@
 //! - [`fleet`]: many light vehicles that speak the real link protocol
 //! - [`link`]: a UDP relay that cuts, delays, loses, and changes addresses
 //! - [`process`]: the real `avl-cloud` and `avl-edge`, started, killed and stopped
-//! - [`services`]: TimescaleDB as a real server, started, killed and stopped
+//! - [`services`]: TimescaleDB and Kafka as real servers, started, killed and stopped
 //! - [`oracle`]: what was printed against what the API returns
 //!
 //! Nothing here imports the agent or the cloud as a library: they are judged by what they do.

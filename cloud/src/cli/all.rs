@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Run everything on this machine: vehicles' QUIC, enrolment, journal, store, API and map
 ///
-/// Needs no other server. When it listens it prints one line of JSON with its addresses on stdout; logs go to stderr
+/// Needs no other server, unless --kafka or --mqtt names one. When it listens it prints one line of JSON with its addresses on stdout; logs go to stderr
 /// (RUST_LOG sets their level). SIGTERM and Ctrl-C stop it in order: vehicles get their last acknowledgements first.
 /// Every flag can stand in the file of --config or in the environment (AVL_CLOUD__INGEST__MAX_CONNECTIONS=500); a flag
 /// wins over the environment, and the environment over the file.
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// Where everything is kept: keys, journal, store. Made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest], [fleet], [mqtt] and [database]
+    /// TOML file with the keys data_dir, http, quic, enrol, names, log_format, [api], [ingest], [fleet], [mqtt], [kafka] and [database]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// API and map, plain HTTP [default: 127.0.0.1:8080]; port 0 takes a free one
@@ -39,6 +39,9 @@ pub(crate) struct Arguments {
     /// MQTT broker that vehicles publish to, mqtts://HOST[:PORT] [default: none]
     #[arg(long, value_name = "URL")]
     mqtt: Option<String>,
+    /// Keep the journal in Kafka, at these brokers, instead of in DIR [default: none]
+    #[arg(long, value_name = "HOST:PORT[,...]")]
+    kafka: Option<String>,
     /// TimescaleDB that the store is in, postgres://USER@HOST[:PORT]/DATABASE [default: embedded]. Its schema is brought up to date
     #[arg(long, value_name = "URL")]
     database: Option<DatabaseUrl>,
@@ -71,6 +74,7 @@ fn configure(arguments: Arguments) -> anyhow::Result<Config> {
     config.quic = arguments.quic.unwrap_or(config.quic);
     config.enrol = arguments.enrol.or(config.enrol);
     config.mqtt.url = arguments.mqtt.or(config.mqtt.url);
+    config.kafka.bootstrap = arguments.kafka.or(config.kafka.bootstrap);
     config.database.url = arguments.database.or(config.database.url);
     config.names.extend(arguments.names);
     if let Some(lifetime) = arguments.vehicle_certificate_lifetime {

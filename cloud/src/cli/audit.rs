@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use avl_cloud::audit::{EpochReport, Report, audit, find};
+use avl_cloud::config::Config;
 use avl_cloud::data_dir::DataDir;
-use avl_cloud::journal::sqlite::SqliteJournal;
+use avl_cloud::roles;
 use avl_cloud::store::Store;
 use avl_cloud::store::sqlite::SqliteStore;
 use avl_cloud::store::timescale::TimescaleStore;
@@ -32,6 +33,9 @@ pub(crate) struct Arguments {
     /// Fleet, where the vehicle alone does not say it
     #[arg(long, value_name = "FLEET")]
     fleet: Option<FleetId>,
+    /// The journal's Kafka, as it was told to 'avl-cloud all' [default: the journal is in DIR]
+    #[arg(long, value_name = "HOST:PORT[,...]")]
+    kafka: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -39,9 +43,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let data = DataDir::existing(&arguments.data_dir)?;
-    let journal = SqliteJournal::open_read_only(&data.journal())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let database = arguments.database.settings()?;
+    let mut kafka = Config::load(arguments.database.config.as_deref())?.kafka;
+    kafka.bootstrap = arguments.kafka.clone().or(kafka.bootstrap);
+    let journal = roles::journal::archive(&kafka, &data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let store: Box<dyn Store> = match &database.url {
             Some(_) => Box::new(TimescaleStore::open(&database).await?),
@@ -52,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             (_, true) => arguments.vehicle.parse()?,
             (None, false) => find(&arguments.vehicle.parse()?, &*store).await?,
         };
-        anyhow::Ok(audit(&vehicle, &journal, &*store).await?)
+        anyhow::Ok(audit(&vehicle, &*journal, &*store).await?)
     })?;
     let mut out = io::stdout().lock();
     if arguments.json {

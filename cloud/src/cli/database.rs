@@ -10,9 +10,9 @@ pub(crate) struct Database {
     /// TimescaleDB that the store is in, postgres://USER@HOST[:PORT]/DATABASE; else that of the configuration
     #[arg(long, value_name = "URL")]
     database: Option<DatabaseUrl>,
-    /// TOML file whose [database] says how to reach it
+    /// TOML file of avl-cloud, whose [database] says how to reach it
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 impl Database {

@@ -8,6 +8,7 @@
 //! Three borders, at which Kafka can take the place of the embedded log: [`Journal`] takes entries, [`Archive`] shows
 //! what is there, and [`Subscription`] says which partitions this process is to follow, and when no longer.
 
+pub mod kafka;
 pub mod sqlite;
 mod subscription;
 
@@ -71,6 +72,20 @@ impl Kind {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Lost => "lost",
+            Self::Known => "known",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Batch, Self::Lost, Self::Known].into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// How an entry reached the cloud.
@@ -95,6 +110,19 @@ impl Transport {
     pub const fn code(self) -> u8 {
         self as u8
     }
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Quic => "quic",
+            Self::Mqtt => "mqtt",
+        }
+    }
+
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Quic, Self::Mqtt].into_iter().find(|transport| transport.name() == name)
+    }
 }
 
 /// What is appended.
@@ -118,7 +146,7 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
     #[error(
-        "journal is unavailable ({0}): nothing is acknowledged until it works again; check disk space and permissions"
+        "journal is unavailable ({0}): nothing is acknowledged until it works again; check the disk, or the brokers"
     )]
     Unavailable(String),
     #[error("an entry of {bytes} bytes exceeds the journal's limit of {limit}")]

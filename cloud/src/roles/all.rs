@@ -1,4 +1,4 @@
-//! Everything in one process, on the embedded journal, and on the embedded store unless there is a database.
+//! Everything in one process, on the embedded journal and store unless there are Kafka and a database.
 //!
 //! Parts stop in the order of the data's way: ingest acknowledges and says goodbye, the processor empties the
 //! journal, the API goes last. When a part ends by itself, the process stops with an error: half a server that
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::journal::{self, Opened};
 use super::renewal::Renewal;
 use crate::api::{self, ApiState};
 use crate::config::Config;
@@ -29,7 +30,6 @@ use crate::fleet::server_identity::{load_or_issue, server_names};
 use crate::fleet::tokens::Tokens;
 use crate::fleet::{Issuing, deny, enrolment, listener, renewal};
 use crate::ingest::{self, Ingest, MqttIngest, MqttSettings};
-use crate::journal::sqlite::SqliteJournal;
 use crate::live::LiveFeed;
 use crate::meters;
 use crate::process::Processor;
@@ -65,7 +65,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
     let (deny, following) = deny::follow(Certificates::open(&data.authority())?)?;
     let certificates = Certificates::open(&data.authority())?;
     let issuing = Arc::new(Issuing::new(Arc::clone(&authority), certificates, config.fleet.clone()));
-    let journal = SqliteJournal::open(&data.journal())?;
+    let Opened { journal, archive, subscription } = journal::open(&config.kafka, &data).await?;
 
     let quic =
         ingest::bind(config.quic, credentials.clone(), authority.certificate(), &reset_key, &config.ingest)?;
@@ -80,7 +80,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
     let metrics = api::install_metrics()?;
     meters::describe();
-    let journal = Arc::new(journal);
     let feed = LiveFeed::default();
     let api_state = ApiState::new(
         data.path(),
@@ -93,8 +92,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
     let mut parts = Parts::default();
     let processor = Processor::new(Arc::clone(&store), feed);
-    processor.check_start(&*journal).await?;
-    let subscription = Box::new(journal.subscribe());
+    processor.check_start(&*archive).await?;
     parts.start(Stage::Process, "processor", |stop| processor.run(subscription, stop));
     if let Some(upkeep) = upkeep {
         parts.start(Stage::Serve, "upkeep of the database", |stop| upkeep.keep(stop));

@@ -2,8 +2,10 @@
 //!
 //! Where one cannot be had the scenario is skipped, loudly; in CI that is a failure.
 
+mod kafka;
 mod timescale;
 
+pub use kafka::Kafka;
 pub use timescale::TimescaleDb;
 
 use std::net::{Ipv4Addr, TcpListener};

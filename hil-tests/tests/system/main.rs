@@ -13,6 +13,7 @@ mod fleet;
 mod front_door;
 mod identity;
 mod installers;
+mod kafka;
 mod kills;
 mod link_faults;
 mod live_map;
