@@ -75,6 +75,8 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
+# By default half of a heap as small as ours, and taken at once.
+log.cleaner.dedupe.buffer.size=8388608
 num.network.threads=2
 num.io.threads=4
 EOF
