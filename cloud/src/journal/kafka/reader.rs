@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
@@ -19,8 +20,7 @@ use super::record;
 use crate::journal::{Entry, JournalError, Partition, PartitionReader, ReadLimit, Stretch};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A partition that was assigned a moment ago cannot be sought in yet.
-const SEEK_AGAIN: Duration = Duration::from_millis(20);
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Ends of partitions, as the client has heard of them last.
 #[derive(Default)]
@@ -91,15 +91,7 @@ impl KafkaReader {
         self.position = None;
         let (topic, number) = (self.topic.clone(), self.number());
         self.blocking(move |consumer| {
-            let deadline = std::time::Instant::now() + PATIENCE;
-            while let Err(error) =
-                consumer.seek(&topic, number, Offset::Offset(offset.cast_signed()), PATIENCE)
-            {
-                if std::time::Instant::now() > deadline {
-                    return Err(unavailable(&error));
-                }
-                std::thread::sleep(SEEK_AGAIN);
-            }
+            patiently(|| consumer.seek(&topic, number, Offset::Offset(offset.cast_signed()), PATIENCE))?;
             let mut partitions = TopicPartitionList::new();
             partitions.add_partition(&topic, number);
             consumer.resume(&partitions).map_err(|error| unavailable(&error))
@@ -131,6 +123,19 @@ impl KafkaReader {
     }
 }
 
+/// A partition that was assigned a moment ago cannot be sought in yet, and one that was made a moment ago, or whose broker
+/// has gone, has no leader for a while.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, KafkaError>) -> Result<T, JournalError> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(error) if std::time::Instant::now() > deadline => return Err(unavailable(&error)),
+            Err(_) => std::thread::sleep(ASK_AGAIN),
+        }
+    }
+}
+
 enum Taken {
     Entry(Entry, usize),
     /// The queue is not where we want to read.
@@ -146,9 +151,7 @@ impl PartitionReader for KafkaReader {
     async fn bounds(&mut self) -> Result<Range<u64>, JournalError> {
         let (topic, number) = (self.topic.clone(), self.number());
         let (oldest, next) = self
-            .blocking(move |consumer| {
-                consumer.fetch_watermarks(&topic, number, PATIENCE).map_err(|error| unavailable(&error))
-            })
+            .blocking(move |consumer| patiently(|| consumer.fetch_watermarks(&topic, number, PATIENCE)))
             .await?;
         let bounds = oldest.max(0).cast_unsigned()..next.max(0).cast_unsigned();
         self.consumer.context().ends().heard(self.partition.0, bounds.end);
