@@ -28,3 +28,13 @@ pub fn project_root() -> std::path::PathBuf {
     let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).to_owned()
 }
+
+/// Says why a scenario is not played.
+///
+/// # Panics
+/// In CI (`CI=true`): a test that silently did not run proves nothing.
+#[allow(clippy::panic)]
+pub fn skip(reason: &str) {
+    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{reason}");
+    eprintln!("SKIPPED: {reason}");
+}

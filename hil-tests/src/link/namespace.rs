@@ -74,8 +74,7 @@ impl Namespace {
         let name = format!("avl-{process}-{number}");
         if let Err(error) = ip(&["netns", "add", &name]) {
             let absent = format!("network namespaces are not to be had here (root and iproute2): {error:#}");
-            assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{absent}");
-            eprintln!("SKIPPED: {absent}");
+            crate::skip(&absent);
             return Ok(None);
         }
         let mut namespace = Self { name, veths: Vec::new() };

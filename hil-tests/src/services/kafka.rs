@@ -9,8 +9,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::{free_port, skip};
+use super::free_port;
 use crate::process::{Child, eventually};
+use crate::skip;
 
 /// A virtual machine, and its elections, on a machine that does other things.
 const READY: Duration = Duration::from_secs(90);

@@ -14,13 +14,3 @@ use std::net::{Ipv4Addr, TcpListener};
 pub(crate) fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
-
-/// Says why a scenario is not played.
-///
-/// # Panics
-/// In CI (`CI=true`): a test that silently did not run proves nothing.
-#[allow(clippy::panic)]
-pub(crate) fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{reason}");
-    eprintln!("SKIPPED: {reason}");
-}

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 use tokio::process::Command;
 
-use super::{free_port, skip};
+use super::free_port;
 use crate::process::{Child, eventually};
+use crate::skip;
 
 /// Recovery after a kill included, on a machine that does other things.
 const READY: Duration = Duration::from_secs(60);

@@ -19,8 +19,7 @@ fn faketime() -> Option<PathBuf> {
         folders.map(|folder| folder.path().join("faketime/libfaketime.so.1")).find(|file| file.is_file());
     if found.is_none() {
         let absent = "libfaketime is absent: run scripts/setup.sh test";
-        assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{absent}");
-        eprintln!("SKIPPED: {absent}");
+        hil_tests::skip(absent);
     }
     found
 }

@@ -28,8 +28,7 @@ fn gpsd() -> Option<PathBuf> {
         ["/usr/sbin/gpsd", "/usr/local/sbin/gpsd"].map(PathBuf::from).into_iter().find(|path| path.is_file());
     if found.is_none() {
         let absent = "gpsd is absent: scripts/setup.sh test";
-        assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{absent}");
-        eprintln!("SKIPPED: {absent}");
+        hil_tests::skip(absent);
     }
     found
 }

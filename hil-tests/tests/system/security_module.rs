@@ -23,8 +23,7 @@ impl Token {
     fn new(folder: &Path) -> anyhow::Result<Option<Self>> {
         if !Path::new(MODULE).is_file() {
             let absent = "SoftHSM is absent: run scripts/setup.sh test";
-            assert!(std::env::var_os("CI").is_none_or(|value| value != "true"), "{absent}");
-            eprintln!("SKIPPED: {absent}");
+            hil_tests::skip(absent);
             return Ok(None);
         }
         let token = Self { folder: folder.to_owned() };
