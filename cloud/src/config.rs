@@ -1,14 +1,17 @@
-//! The configuration of `avl-cloud all`: a TOML file, overridden by the environment, overridden by flags.
+//! The configuration of every role: a TOML file, overridden by the environment, overridden by flags. One file may serve
+//! all roles; each takes what concerns it.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
 use crate::api::ApiSettings;
-use crate::fleet::FleetSettings;
+use crate::fleet::{FleetSettings, TlsSettings};
+use crate::health::HealthSettings;
 use crate::ingest::{IngestSettings, MqttSettings};
 use crate::journal::kafka::KafkaSettings;
 use crate::store::timescale::DatabaseSettings;
@@ -39,6 +42,8 @@ pub struct Config {
     /// DNS names and addresses that gateways reach this server by. Loopback and the host's own name are always there.
     pub names: Vec<String>,
     pub log_format: LogFormat,
+    pub health: HealthSettings,
+    pub tls: TlsSettings,
     pub api: ApiSettings,
     pub ingest: IngestSettings,
     pub fleet: FleetSettings,
@@ -56,6 +61,8 @@ impl Default for Config {
             enrol: None,
             names: Vec::new(),
             log_format: LogFormat::default(),
+            health: HealthSettings::default(),
+            tls: TlsSettings::default(),
             api: ApiSettings::default(),
             ingest: IngestSettings::default(),
             fleet: FleetSettings::default(),
@@ -84,6 +91,12 @@ impl Config {
             .merge(Env::prefixed("AVL_CLOUD__").split("__"))
             .extract()
             .map_err(|error| ConfigError(Box::new(error)))
+    }
+
+    /// # Errors
+    /// When none was named.
+    pub fn needed_data_dir(&self) -> anyhow::Result<PathBuf> {
+        self.data_dir.clone().context("no data directory: say where with --data-dir")
     }
 }
 

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod config;
 pub mod data_dir;
 pub mod fleet;
+pub mod health;
 pub mod ingest;
 pub mod journal;
 pub mod live;

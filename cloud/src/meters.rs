@@ -28,6 +28,9 @@ pub const PROCESS_ERRORS: &str = "avl_process_errors_total";
 
 pub const STORE_CHUNKS_DROPPED: &str = "avl_store_chunks_dropped_total";
 
+/// By what is needed: `name`.
+pub const HEALTH_ANSWERS: &str = "avl_health_answers";
+
 pub const ENROLMENTS: &str = "avl_fleet_enrolments_total";
 pub const RENEWALS: &str = "avl_fleet_renewals_total";
 
@@ -60,6 +63,7 @@ pub fn describe() {
     describe_gauge!(PROCESS_LAG, "Journal entries not processed yet");
     describe_counter!(PROCESS_ERRORS, "Commits or reads that failed and are tried again");
     describe_counter!(STORE_CHUNKS_DROPPED, "Chunks of positions that were older than the retention");
+    describe_gauge!(HEALTH_ANSWERS, "1 while what this process needs answers, by name");
     describe_counter!(ENROLMENTS, "Enrolment requests, by outcome");
     describe_counter!(RENEWALS, "Requests to renew a certificate, by outcome");
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use avl_cloud::data_dir::DataDir;
 use avl_cloud::fleet::authority::Authority;
-use avl_cloud::fleet::broker::write_broker_files;
+use avl_cloud::fleet::broker::write_server_files;
 
 /// Write key.pem, certificate.pem and ca.pem for an MQTT broker
 ///
@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let data = DataDir::create(&arguments.data_dir)?;
     let authority = Authority::load_or_create(&data.authority())?;
-    write_broker_files(&arguments.out, &authority, &arguments.names, SystemTime::now())?;
+    write_server_files(&arguments.out, &authority, &arguments.names, SystemTime::now())?;
     println!("{}", arguments.out.display());
     Ok(ExitCode::SUCCESS)
 }

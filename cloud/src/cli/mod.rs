@@ -1,16 +1,22 @@
 //! One file per subcommand; each takes its arguments and returns the process's exit code.
 
+mod aggregate;
 mod all;
+mod api;
 mod audit;
 mod broker;
+mod ca;
+mod certificate;
 mod command;
 mod configure;
 mod crl;
 mod database;
 mod migrate;
 mod openapi;
+mod process;
 mod release;
 mod revoke;
+mod serve;
 mod sign_in;
 mod token;
 mod vehicle;
@@ -39,8 +45,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     All(all::Arguments),
+    Aggregate(aggregate::Arguments),
+    Process(process::Arguments),
+    Api(api::Arguments),
+    Ca(ca::Arguments),
     Audit(audit::Arguments),
     Broker(broker::Arguments),
+    Certificate(certificate::Arguments),
     #[command(name = "command")]
     Order(command::Arguments),
     Configure(configure::Arguments),
@@ -58,8 +69,13 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::All(arguments) => all::run(arguments),
+        Command::Aggregate(arguments) => aggregate::run(arguments),
+        Command::Process(arguments) => process::run(arguments),
+        Command::Api(arguments) => api::run(arguments),
+        Command::Ca(arguments) => ca::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Broker(arguments) => broker::run(&arguments),
+        Command::Certificate(arguments) => certificate::run(&arguments),
         Command::Order(arguments) => command::run(arguments),
         Command::Configure(arguments) => configure::run(&arguments),
         Command::Release(arguments) => release::run(arguments),

@@ -69,6 +69,12 @@ impl std::fmt::Debug for Authority {
 }
 
 impl Authority {
+    /// Whether a directory has one.
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(KEY_FILE).exists()
+    }
+
     /// Loads the authority, or makes it. Safe when two processes do so at the same time.
     ///
     /// # Errors
@@ -198,9 +204,9 @@ impl Authority {
         name: &str,
         key: &impl PublicKeyData,
         now: SystemTime,
-    ) -> Result<CertificateDer<'static>, AuthorityError> {
+    ) -> Result<rcgen::Certificate, AuthorityError> {
         let params = leaf(name, ExtendedKeyUsagePurpose::ClientAuth, now, SERVER_LIFETIME)?;
-        Ok(params.signed_by(key, &self.issuer)?.der().clone())
+        Ok(params.signed_by(key, &self.issuer)?)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Certificates around the MQTT broker: the broker's own, and the one that the cloud shows to it.
+//! Certificates for servers beside this one: an MQTT broker's own, the one that the cloud shows to it, and those of
+//! processes that do not hold the authority's key.
 
 use std::io;
 use std::path::Path;
@@ -18,12 +19,12 @@ use crate::data_dir::write_private;
 /// What the broker's access rules call the cloud.
 pub const CLOUD_USER: &str = "avl-cloud";
 
-/// Writes `key.pem`, `certificate.pem` and `ca.pem` for a broker that is reached by `names`. Existing ones are kept until names
+/// Writes `key.pem`, `certificate.pem` and `ca.pem` for a server that is reached by `names`. Existing ones are kept until names
 /// change or they near their end, so it may run daily.
 ///
 /// # Errors
 /// When a file cannot be written, or a name cannot stand in a certificate.
-pub fn write_broker_files(
+pub fn write_server_files(
     directory: &Path,
     authority: &Authority,
     names: &[String],
@@ -32,6 +33,16 @@ pub fn write_broker_files(
     load_or_issue(directory, authority, names, now)?;
     let at = |error: io::Error| ServerIdentityError::File { path: directory.to_owned(), error };
     write_private(&directory.join("ca.pem"), authority.certificate_pem().as_bytes()).map_err(at)
+}
+
+/// Writes `client.pem` beside them: a certificate of the same key, by which a broker knows a part of the cloud.
+///
+/// # Errors
+/// When a file cannot be read or written.
+pub fn write_part_files(directory: &Path, authority: &Authority, now: SystemTime) -> anyhow::Result<()> {
+    let key = KeyPair::from_pem(&std::fs::read_to_string(directory.join("key.pem"))?)?;
+    let pem = authority.issue_part(CLOUD_USER, &key, now)?.pem();
+    Ok(write_private(&directory.join("client.pem"), pem.as_bytes())?)
 }
 
 /// TLS towards the broker, with a key and a certificate made for this connection: nothing to keep, nothing to renew.
@@ -45,15 +56,27 @@ pub fn cloud_client(
     now: SystemTime,
 ) -> anyhow::Result<ClientConfig> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-    let leaf = authority.issue_part(CLOUD_USER, &key, now)?;
+    let leaf = authority.issue_part(CLOUD_USER, &key, now)?.der().clone();
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| anyhow::anyhow!(error))?;
     let credentials =
         Credentials { chain: vec![leaf, authority.certificate().clone()], key: signing_key(key)? };
-    let mut authorities = vec![authority.certificate().clone()];
+    let authorities = broker_authorities(authority.certificate().clone(), further)?;
+    Ok(broker_client(credentials, &authorities, broker_name)?)
+}
+
+/// Who may have signed the broker's certificate.
+///
+/// # Errors
+/// When the file with `further` ones cannot be read.
+pub fn broker_authorities(
+    ours: CertificateDer<'static>,
+    further: Option<&Path>,
+) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let mut authorities = vec![ours];
     if let Some(path) = further {
         authorities.extend(read_authorities(path)?);
     }
-    Ok(broker_client(credentials, &authorities, broker_name)?)
+    Ok(authorities)
 }
 
 fn read_authorities(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
@@ -76,14 +99,14 @@ mod tests {
         let authority = Authority::load_or_create(&temp.path().join("ca")).unwrap();
         let broker = temp.path().join("broker");
         let names = ["mqtt.example.com".to_owned()];
-        write_broker_files(&broker, &authority, &names, SystemTime::now()).unwrap();
+        write_server_files(&broker, &authority, &names, SystemTime::now()).unwrap();
         let first = std::fs::read(broker.join("certificate.pem")).unwrap();
-        write_broker_files(&broker, &authority, &names, SystemTime::now()).unwrap();
+        write_server_files(&broker, &authority, &names, SystemTime::now()).unwrap();
         assert_eq!(std::fs::read(broker.join("certificate.pem")).unwrap(), first, "nothing changed");
         assert_eq!(std::fs::read_to_string(broker.join("ca.pem")).unwrap(), authority.certificate_pem());
 
         let key = KeyPair::generate().unwrap();
-        let leaf = authority.issue_part(CLOUD_USER, &key, SystemTime::now()).unwrap();
+        let leaf = authority.issue_part(CLOUD_USER, &key, SystemTime::now()).unwrap().der().clone();
         let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).unwrap();
         assert_eq!(parsed.subject().to_string(), "CN=avl-cloud");
         assert!(CLOUD_USER.parse::<avl_shared::identity::VehicleKey>().is_err());

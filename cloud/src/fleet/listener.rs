@@ -1,4 +1,4 @@
-//! HTTPS for enrolment: strangers from the whole internet come here, so everything is bounded.
+//! HTTP for enrolment (by TLS) and health: strangers from the whole internet come to the first, so everything is bounded.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// Enrolment is rare. Further connections wait in the kernel's queue, and each ends within [`CONNECTION_WITHIN`].
+/// Both are rare. Further connections wait in the kernel's queue, and each ends within [`CONNECTION_WITHIN`].
 const MAX_CONNECTIONS: usize = 64;
 /// From accept to the last byte of the answer: a gateway on a poor link needs a few seconds.
 const CONNECTION_WITHIN: Duration = Duration::from_secs(20);
@@ -25,10 +26,10 @@ const MAX_HEADER_BYTES: usize = 16 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const DRAIN_WITHIN: Duration = Duration::from_secs(5);
 
-/// Serves until `stop` becomes true. A new TLS configuration (a renewed certificate) holds from the next connection on.
+/// Serves until `stop` becomes true; without `tls` in plain text. A new TLS configuration (a renewed certificate) holds from the next connection on.
 pub async fn serve(
     listener: TcpListener,
-    tls: watch::Receiver<Arc<ServerConfig>>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     service: Router,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -45,22 +46,22 @@ pub async fn serve(
         };
         match accepted {
             Ok((stream, address, place)) => {
-                let acceptor = TlsAcceptor::from(Arc::clone(&tls.borrow()));
+                let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow())));
                 let service = service.clone();
                 at_work.spawn(async move {
                     let served = timeout(CONNECTION_WITHIN, connection(stream, acceptor, service)).await;
                     match served {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => {
-                            tracing::debug!(%address, error, "enrolment connection ended early");
+                            tracing::debug!(%address, error, "connection ended early");
                         }
-                        Err(_) => tracing::debug!(%address, "enrolment connection took too long"),
+                        Err(_) => tracing::debug!(%address, "connection took too long"),
                     }
                     drop(place);
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an enrolment connection; trying again");
+                tracing::warn!(%error, "cannot accept a connection; trying again");
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -69,9 +70,20 @@ pub async fn serve(
     let _ = timeout(DRAIN_WITHIN, async { while at_work.join_next().await.is_some() {} }).await;
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, service: Router) -> Result<(), String> {
+async fn connection(stream: TcpStream, acceptor: Option<TlsAcceptor>, service: Router) -> Result<(), String> {
     let _ = stream.set_nodelay(true);
-    let stream = acceptor.accept(stream).await.map_err(|error| error.to_string())?;
+    match acceptor {
+        Some(acceptor) => {
+            answer(acceptor.accept(stream).await.map_err(|error| error.to_string())?, service).await
+        }
+        None => answer(stream, service).await,
+    }
+}
+
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    service: Router,
+) -> Result<(), String> {
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)

@@ -17,10 +17,12 @@ mod problem;
 pub mod renewal;
 pub mod server_identity;
 mod settings;
+pub mod tls_files;
 pub mod tokens;
 
 pub use issuing::Issuing;
 pub use settings::FleetSettings;
+pub use tls_files::TlsSettings;
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ impl Server {
         let certificates = Certificates::open(&temp.path().join("ca")).unwrap();
         let issuing = Arc::new(Issuing::new(Arc::clone(&authority), certificates, settings));
         let service = enrolment::router(Arc::clone(&issuing), tokens).merge(super::renewal::router(issuing));
-        tokio::spawn(listener::serve(socket, tls, service, stopped));
+        tokio::spawn(listener::serve(socket, Some(tls), service, stopped));
         Self { temp, authority, address, stop }
     }
 

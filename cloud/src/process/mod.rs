@@ -44,6 +44,14 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+impl StartError {
+    /// Whether it may be gone after a while: what does not answer, but not what answers wrongly.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Journal(JournalError::Unavailable(_)) | Self::Store(StoreError::Unavailable(_)))
+    }
+}
+
 pub struct Processor {
     store: Arc<dyn Store>,
     feed: LiveFeed,

@@ -4,35 +4,67 @@ use std::sync::Arc;
 
 use anyhow::ensure;
 
+use super::server::Server;
 use crate::data_dir::DataDir;
 use crate::journal::kafka::KafkaSettings;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Archive, Journal, Subscription};
 
-/// A journal, from each of its sides.
-pub struct Opened {
-    pub journal: Arc<dyn Journal>,
-    pub archive: Arc<dyn Archive>,
-    pub subscription: Box<dyn Subscription>,
+/// A journal that is there; its sides are opened as they are needed.
+pub(super) enum Source {
+    Embedded(Arc<SqliteJournal>),
+    Kafka(KafkaSettings),
 }
 
-/// # Errors
-/// When it cannot be opened, or the folder's rows come from another journal.
-pub async fn open(settings: &KafkaSettings, data: &DataDir) -> anyhow::Result<Opened> {
-    if settings.bootstrap.is_none() {
-        let journal = Arc::new(SqliteJournal::open(&data.journal())?);
-        let subscription = Box::new(journal.subscribe());
-        return Ok(Opened { archive: journal.clone(), journal, subscription });
+impl Source {
+    /// Waits for the brokers.
+    pub(super) async fn open(server: &mut Server, data: &DataDir) -> anyhow::Result<Self> {
+        if server.config.kafka.bootstrap.is_none() {
+            return Ok(Self::Embedded(Arc::new(SqliteJournal::open(&data.journal())?)));
+        }
+        let path = data.journal();
+        ensure!(
+            !path.exists(),
+            "the rows in {} come from the embedded journal ({}), and entries of Kafka would be taken for done: use a new \
+             --data-dir with --kafka, or start without --kafka",
+            data.path().display(),
+            path.display()
+        );
+        Self::shared(server).await
     }
-    let path = data.journal();
-    ensure!(
-        !path.exists(),
-        "the rows in {} come from the embedded journal ({}), and entries of Kafka would be taken for done: use a new \
-         --data-dir with --kafka, or start without --kafka",
-        data.path().display(),
-        path.display()
-    );
-    on_kafka(settings).await
+
+    /// Kafka, which processes share. Waits for the brokers, and watches them from then on.
+    pub(super) async fn shared(server: &mut Server) -> anyhow::Result<Self> {
+        let settings = server.config.kafka.clone();
+        ensure!(
+            settings.bootstrap.is_some(),
+            "no Kafka is named, which processes of this role share: give --kafka HOST:PORT, or set kafka.bootstrap ('avl-cloud \
+             all' needs none)"
+        );
+        kafka::prepare(server, &settings).await?;
+        Ok(Self::Kafka(settings))
+    }
+
+    pub(super) fn sink(&self) -> anyhow::Result<Arc<dyn Journal>> {
+        match self {
+            Self::Embedded(journal) => Ok(Arc::clone(journal) as Arc<dyn Journal>),
+            Self::Kafka(settings) => kafka::sink(settings),
+        }
+    }
+
+    pub(super) fn archive(&self) -> anyhow::Result<Arc<dyn Archive>> {
+        match self {
+            Self::Embedded(journal) => Ok(Arc::clone(journal) as Arc<dyn Archive>),
+            Self::Kafka(settings) => kafka::archive(settings),
+        }
+    }
+
+    pub(super) fn subscription(&self) -> anyhow::Result<Box<dyn Subscription>> {
+        match self {
+            Self::Embedded(journal) => Ok(Box::new(journal.subscribe())),
+            Self::Kafka(settings) => kafka::subscription(settings),
+        }
+    }
 }
 
 /// For those who only look.
@@ -42,38 +74,74 @@ pub async fn open(settings: &KafkaSettings, data: &DataDir) -> anyhow::Result<Op
 pub fn archive(settings: &KafkaSettings, data: &DataDir) -> anyhow::Result<Arc<dyn Archive>> {
     match &settings.bootstrap {
         None => Ok(Arc::new(SqliteJournal::open_read_only(&data.journal())?)),
-        Some(_) => kafka_archive(settings),
+        Some(_) => kafka::archive(settings),
     }
 }
 
 #[cfg(feature = "kafka")]
-async fn on_kafka(settings: &KafkaSettings) -> anyhow::Result<Opened> {
-    use crate::journal::kafka::{KafkaJournal, prepare, subscribe};
-    prepare(settings).await?;
-    Ok(Opened {
-        journal: Arc::new(KafkaJournal::open(settings)?),
-        archive: kafka_archive(settings)?,
-        subscription: subscribe(settings)?,
-    })
-}
-
-#[cfg(feature = "kafka")]
-// The other build's can fail.
+// The other build's can fail where these cannot.
 #[allow(clippy::unnecessary_wraps)]
-fn kafka_archive(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Archive>> {
-    Ok(Arc::new(crate::journal::kafka::KafkaArchive::new(settings.clone())))
+mod kafka {
+    use std::sync::Arc;
+
+    use super::Server;
+    use crate::journal::kafka::{
+        KafkaArchive, KafkaJournal, KafkaProbe, KafkaSettings, SetupError, prepare as prepare_topics,
+        subscribe,
+    };
+    use crate::journal::{Archive, Journal, Subscription};
+
+    const NAME: &str = "Kafka";
+
+    pub(super) async fn prepare(server: &mut Server, settings: &KafkaSettings) -> anyhow::Result<()> {
+        let probe = KafkaProbe::new(settings)?;
+        server.wait_for(NAME, SetupError::may_pass, async || prepare_topics(settings).await).await?;
+        server.watch(NAME, move || {
+            let probe = probe.clone();
+            async move { probe.look().await }
+        });
+        Ok(())
+    }
+
+    pub(super) fn sink(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Journal>> {
+        Ok(Arc::new(KafkaJournal::open(settings)?))
+    }
+
+    pub(super) fn archive(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Archive>> {
+        Ok(Arc::new(KafkaArchive::new(settings.clone())))
+    }
+
+    pub(super) fn subscription(settings: &KafkaSettings) -> anyhow::Result<Box<dyn Subscription>> {
+        Ok(subscribe(settings)?)
+    }
 }
 
 #[cfg(not(feature = "kafka"))]
-const WITHOUT: &str = "this avl-cloud was built without Kafka: build it with its default features, or leave kafka.bootstrap out";
+mod kafka {
+    use std::sync::Arc;
 
-#[cfg(not(feature = "kafka"))]
-#[allow(clippy::unused_async)]
-async fn on_kafka(_: &KafkaSettings) -> anyhow::Result<Opened> {
-    anyhow::bail!(WITHOUT)
-}
+    use anyhow::bail;
 
-#[cfg(not(feature = "kafka"))]
-fn kafka_archive(_: &KafkaSettings) -> anyhow::Result<Arc<dyn Archive>> {
-    anyhow::bail!(WITHOUT)
+    use super::Server;
+    use crate::journal::kafka::KafkaSettings;
+    use crate::journal::{Archive, Journal, Subscription};
+
+    const WITHOUT: &str = "this avl-cloud was built without Kafka: build it with its default features, or leave kafka.bootstrap out";
+
+    #[allow(clippy::unused_async)]
+    pub(super) async fn prepare(_: &mut Server, _: &KafkaSettings) -> anyhow::Result<()> {
+        bail!(WITHOUT)
+    }
+
+    pub(super) fn sink(_: &KafkaSettings) -> anyhow::Result<Arc<dyn Journal>> {
+        bail!(WITHOUT)
+    }
+
+    pub(super) fn archive(_: &KafkaSettings) -> anyhow::Result<Arc<dyn Archive>> {
+        bail!(WITHOUT)
+    }
+
+    pub(super) fn subscription(_: &KafkaSettings) -> anyhow::Result<Box<dyn Subscription>> {
+        bail!(WITHOUT)
+    }
 }

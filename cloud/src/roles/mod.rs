@@ -1,5 +1,19 @@
-//! What one process can be. Each role wires parts together and holds no logic of its own.
+//! What one process can be. Each role is a list of parts and holds no logic of its own.
+//!
+//! [`server`] is what all of them begin with and end in; `journal`, `store` and `fleet` open what a role works on,
+//! waiting for what is away; `intake`, `processing` and `serving` are the three sides of the cloud.
 
+pub mod aggregate;
 pub mod all;
+pub mod api;
+pub mod ca;
+mod fleet;
+mod identity;
+mod intake;
 pub mod journal;
-mod renewal;
+mod parts;
+pub mod process;
+mod processing;
+mod server;
+mod serving;
+mod store;

@@ -46,6 +46,14 @@ pub enum SetupError {
     Topic { topic: String, brokers: usize, error: String },
 }
 
+impl SetupError {
+    /// Whether it may be gone after a while: brokers that are being started.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
 /// Logs of the C library become ours.
 pub(super) struct Plain;
 

@@ -16,6 +16,8 @@ mod client;
 #[cfg(feature = "kafka")]
 mod group;
 #[cfg(feature = "kafka")]
+mod probe;
+#[cfg(feature = "kafka")]
 mod producer;
 #[cfg(feature = "kafka")]
 mod reader;
@@ -28,5 +30,6 @@ pub use settings::{Compression, KafkaSettings};
 
 #[cfg(feature = "kafka")]
 pub use {
-    archive::KafkaArchive, client::SetupError, group::subscribe, producer::KafkaJournal, topics::prepare,
+    archive::KafkaArchive, client::SetupError, group::subscribe, probe::KafkaProbe, producer::KafkaJournal,
+    topics::prepare,
 };

@@ -88,7 +88,8 @@ fn replication(settings: &KafkaSettings, brokers: usize) -> u32 {
     settings.replication.unwrap_or_else(|| u32::try_from(brokers.clamp(1, 3)).unwrap_or(1))
 }
 
-fn min_in_sync(settings: &KafkaSettings, replication: u32) -> u32 {
+/// Copies that must have an entry, as topics of ours are made.
+pub(super) fn min_in_sync(settings: &KafkaSettings, replication: u32) -> u32 {
     settings.min_in_sync.unwrap_or_else(|| replication.saturating_sub(1).max(1))
 }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::{OpenError, said};
+use super::error::OpenError;
 use super::settings::{DatabaseSettings, DatabaseSettingsError, DatabaseUrl, Target};
 
 /// A server that is gone without a word is noticed after this.
@@ -83,15 +83,14 @@ impl Address {
     /// One connection, without the limit on statements: a migration takes as long as it takes.
     pub(super) async fn connect(mut self) -> Result<Client, OpenError> {
         self.config.options("-c statement_timeout=0");
-        let failed = |error: tokio_postgres::Error| OpenError::Unavailable(said(&error));
         match self.tls {
             Some(tls) => {
-                let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
+                let (client, connection) = self.config.connect(tls).await?;
                 tokio::spawn(connection);
                 Ok(client)
             }
             None => {
-                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                let (client, connection) = self.config.connect(NoTls).await?;
                 tokio::spawn(connection);
                 Ok(client)
             }

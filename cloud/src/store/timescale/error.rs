@@ -13,6 +13,8 @@ pub enum OpenError {
     Settings(#[from] DatabaseSettingsError),
     #[error("database is unavailable: {0}")]
     Unavailable(String),
+    #[error("the database refuses us: {0}; check user, password and name of the database")]
+    Refused(String),
     #[error("the server is PostgreSQL {0}: 14 or newer is needed (17 is tested)")]
     TooOld(String),
     #[error(
@@ -35,9 +37,30 @@ pub enum OpenError {
     Newer { found: i32, known: i32 },
 }
 
+impl OpenError {
+    /// Whether it may be gone after a while: a server that is being started, or a schema that 'avl-cloud migrate' is about
+    /// to make.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Outdated { .. })
+    }
+}
+
 impl From<tokio_postgres::Error> for OpenError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Unavailable(said(&error))
+        use SqlState as S;
+        let refusals = [S::INVALID_PASSWORD, S::INVALID_AUTHORIZATION_SPECIFICATION, S::INVALID_CATALOG_NAME];
+        let refused = error.code().is_some_and(|code| refusals.contains(code));
+        if refused { Self::Refused(said(&error)) } else { Self::Unavailable(said(&error)) }
+    }
+}
+
+impl From<PoolError> for OpenError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            other => Self::Unavailable(StoreError::from(other).to_string()),
+        }
     }
 }
 

@@ -52,11 +52,7 @@ impl TimescaleStore {
     /// [`OpenError`] says what is missing and what to do.
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, OpenError> {
         let store = Self::unchecked(settings)?;
-        let client = store
-            .primary
-            .get()
-            .await
-            .map_err(|error| OpenError::Unavailable(StoreError::from(error).to_string()))?;
+        let client = store.primary.get().await?;
         let (found, known) = (migrate::applied(&client).await?, migrate::known());
         match found.cmp(&known) {
             std::cmp::Ordering::Less => Err(OpenError::Outdated { found, known }),

@@ -1,0 +1,25 @@
+//! The users' side alone: REST, the live stream and the map, over the database.
+
+use std::sync::Arc;
+
+use super::server::{self, Server};
+use super::store::{self, Schema};
+use super::{fleet, serving};
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::live::LiveFeed;
+
+/// Runs until `shutdown` completes; answers that have begun come to their end.
+///
+/// # Errors
+/// When a part cannot start, or ends before it is told to.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let data = DataDir::create(config.needed_data_dir()?)?;
+    server::run("api", config, shutdown, async |server: &mut Server| compose(server, &data).await).await
+}
+
+async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
+    let http = serving::bind(server).await?;
+    let store = Arc::new(store::shared(server, Schema::Theirs).await?);
+    serving::serve(server, http, data, store, LiveFeed::default(), fleet::control(data)?)
+}
