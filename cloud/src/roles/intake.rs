@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::identity::{Identity, Renewal};
 use super::parts::Stage;
 use super::server::Server;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, make_private_dir};
 use crate::fleet::control::Control;
 use crate::fleet::deny::Deny;
 use crate::fleet::listener;
@@ -45,6 +45,7 @@ impl Doors {
         identity: Identity,
     ) -> anyhow::Result<Self> {
         let (credentials, authority) = identity.load(SystemTime::now())?;
+        make_private_dir(&data.server())?;
         let reset_key = ingest::load_or_create_reset_key(&data.server())?;
         let config = &server.config;
         let quic = ingest::bind(config.quic, credentials.clone(), &authority, &reset_key, &config.ingest)?;

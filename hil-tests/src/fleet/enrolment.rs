@@ -1,5 +1,6 @@
 //! The gateway's half of enrolment: a key, a CSR, one HTTPS exchange with a server that the token pins.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -12,11 +13,33 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use tokio::net::TcpStream;
 
+use crate::process::run;
+
 /// What a vehicle needs to speak on the link.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub credentials: Credentials,
     pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// Where vehicles enrol: whose tokens, and at which address.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// The data folder that has the tokens.
+    pub data: PathBuf,
+    pub url: String,
+}
+
+impl Desk {
+    /// A single-use enrolment token.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn token(&self, fleet: &str, vehicle: &str) -> anyhow::Result<String> {
+        let data = self.data.display().to_string();
+        let arguments = ["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
+        Ok(run("avl-cloud", &arguments).await?.success()?.stdout.trim().to_owned())
+    }
 }
 
 /// Trades a token for a certificate.

@@ -5,11 +5,12 @@
 //! process that runs them. What they hold is resent until the cloud has acknowledged it.
 
 mod enrolment;
+mod mischief;
 mod outbox;
 mod vehicle;
 
-pub use enrolment::{Identity, enrol};
-pub use vehicle::{Script, VirtualVehicle};
+pub use enrolment::{Desk, Identity, enrol};
+pub use vehicle::{Conduct, Script, VirtualVehicle};
 
 use std::net::SocketAddr;
 
@@ -43,6 +44,23 @@ impl Fleet {
         count: usize,
         link: SocketAddr,
         script: Script,
+        progress: impl FnMut(usize),
+    ) -> anyhow::Result<Self> {
+        let desk = Desk { data: cloud.data().to_owned(), url: cloud.enrolment_url() };
+        Self::launch_from(&desk, name, count, &[link], script, Conduct::Orderly, progress).await
+    }
+
+    /// As [`Fleet::launch`], where enrolment and links are processes of their own.
+    ///
+    /// # Errors
+    /// When one cannot be enrolled.
+    pub async fn launch_from(
+        desk: &Desk,
+        name: &str,
+        count: usize,
+        links: &[SocketAddr],
+        script: Script,
+        conduct: Conduct,
         mut progress: impl FnMut(usize),
     ) -> anyhow::Result<Self> {
         let endpoint = Endpoint::client(([127, 0, 0, 1], 0).into()).context("no UDP socket for the fleet")?;
@@ -50,15 +68,16 @@ impl Fleet {
         let mut enrolled = futures_util::stream::iter(1..=count)
             .map(|number| async move {
                 let vehicle = format!("v-{number:04}");
-                let token = cloud.token(name, &vehicle).await?;
-                let identity =
-                    enrol(&cloud.enrolment_url(), &token).await.with_context(|| vehicle.clone())?;
+                let token = desk.token(name, &vehicle).await?;
+                let identity = enrol(&desk.url, &token).await.with_context(|| vehicle.clone())?;
                 anyhow::Ok((number, vehicle, identity))
             })
             .buffer_unordered(ENROLLING);
         while let Some((number, vehicle, identity)) = enrolled.try_next().await? {
             let script = Script { seed: script.seed.wrapping_add(number as u64), ..script };
-            let driving = VirtualVehicle::drive_off(&vehicle, &identity, endpoint.clone(), link, script)?;
+            let endpoint = endpoint.clone();
+            let driving =
+                VirtualVehicle::drive_off_to(&vehicle, &identity, endpoint, links, script, conduct)?;
             vehicles.push(driving);
             progress(vehicles.len());
         }

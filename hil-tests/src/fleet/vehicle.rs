@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::enrolment::Identity;
+use super::mischief::Mischief;
 use super::outbox::Outbox;
 use crate::drive::{Drive, Reading};
 use crate::oracle::truth::{self, Truth};
@@ -48,6 +49,14 @@ pub struct Script {
     pub remember: bool,
 }
 
+/// How they send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Orderly,
+    /// Some batches come twice, and some behind their successors.
+    Mischievous,
+}
+
 #[derive(Debug, Default)]
 struct Shared {
     readings: Mutex<Vec<Reading>>,
@@ -77,6 +86,21 @@ impl VirtualVehicle {
         link: SocketAddr,
         script: Script,
     ) -> anyhow::Result<Self> {
+        Self::drive_off_to(name, identity, endpoint, &[link], script, Conduct::Orderly)
+    }
+
+    /// As [`VirtualVehicle::drive_off`], where several servers take it: it goes to the next when one sends it away.
+    ///
+    /// # Errors
+    /// When its certificate cannot be used.
+    pub fn drive_off_to(
+        name: &str,
+        identity: &Identity,
+        endpoint: Endpoint,
+        links: &[SocketAddr],
+        script: Script,
+        conduct: Conduct,
+    ) -> anyhow::Result<Self> {
         let config = tls::link_client(identity.credentials.clone(), &identity.authorities)?;
         let config = quinn::crypto::rustls::QuicClientConfig::try_from(config)?;
         let mut config = ClientConfig::new(Arc::new(config));
@@ -92,8 +116,9 @@ impl VirtualVehicle {
             script,
             shared: Arc::clone(&shared),
             unpacked: Vec::new(),
+            mischief: (conduct == Conduct::Mischievous).then(|| Mischief::seeded(script.seed)),
         };
-        let task = tokio::spawn(driver.run(endpoint, config, link, parked_sender));
+        let task = tokio::spawn(driver.run(endpoint, config, links.to_vec(), parked_sender));
         Ok(Self { name: name.to_owned(), shared, parked, task })
     }
 
@@ -150,6 +175,7 @@ struct Driver {
     shared: Arc<Shared>,
     /// Emitted, not yet in a batch.
     unpacked: Vec<Fix>,
+    mischief: Option<Mischief>,
 }
 
 impl Driver {
@@ -157,11 +183,15 @@ impl Driver {
         mut self,
         endpoint: Endpoint,
         config: ClientConfig,
-        link: SocketAddr,
+        links: Vec<SocketAddr>,
         parked: watch::Sender<bool>,
     ) {
         let mut clock = self.clock();
+        // A fleet spreads over its servers.
+        let mut next = rand::rng().random_range(0..links.len().max(1));
         while !self.is_done() {
+            let Some(&link) = links.get(next % links.len().max(1)) else { break };
+            next += 1;
             let connecting = endpoint.connect_with(config.clone(), link, SERVER_NAME);
             let connection = match connecting {
                 // Time goes on while the link is down: the receiver prints.
@@ -257,6 +287,9 @@ impl Driver {
         self.acknowledge(hello_epoch(&hello), &welcome.durable)?;
         self.shared.linked.store(true, Ordering::Relaxed);
 
+        if let Some(mischief) = &mut self.mischief {
+            mischief.forget();
+        }
         let mut lane = connection.open_uni().await?;
         let mut wire = BytesMut::new();
         loop {
@@ -268,7 +301,10 @@ impl Driver {
                 }
             }
             while let Some(frame) = self.outbox.next_frame(self.is_parking()) {
-                frame.write(&mut wire);
+                match &mut self.mischief {
+                    Some(mischief) => mischief.write(frame, &mut wire),
+                    None => frame.write(&mut wire),
+                }
             }
             let park = Arc::clone(&self.shared);
             tokio::select! {

@@ -11,6 +11,9 @@ pub use timescale::TimescaleDb;
 use std::net::{Ipv4Addr, TcpListener};
 
 /// A free port. Taken by whoever is started on it, a moment later.
-pub(crate) fn free_port() -> std::io::Result<u16> {
+///
+/// # Errors
+/// When the system has none.
+pub fn free_port() -> std::io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -22,6 +22,7 @@ mod networks;
 mod policy;
 mod power_cuts;
 mod receivers;
+mod roles;
 mod sd_card;
 mod security_module;
 mod stage;
