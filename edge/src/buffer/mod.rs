@@ -37,6 +37,7 @@
 mod attic;
 mod block;
 mod config;
+mod ends;
 mod epochs;
 mod extent;
 mod gauge;

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use avl_shared::link::LossReason;
 use avl_shared::sequence::Epoch;
 
+use super::ends::{Ends, Shown};
 use super::epochs;
 use super::extent::{self, Extent};
 use super::outbox::{Bounds, BufferError, Outbox};
-use super::salvage::{SalvageError, Salvaged, beyond, salvage};
+use super::salvage::{SalvageError, Salvaged, salvage};
 use super::sled_table::SledTable;
 use super::space;
 use super::table::TableError;
@@ -99,7 +100,8 @@ pub fn open(state_dir: &Path, bounds: impl Into<Bounds>, fresh_epoch: Epoch) -> 
     } else {
         fs::write(&tally, (unfinished + 1).to_string())
             .map_err(|source| failed("cannot write", &tally, source))?;
-        open_once(&directory, bounds, fresh_epoch).and_then(|outbox| whole(&directory, outbox))
+        open_whole(state_dir, &directory, bounds, fresh_epoch)?
+            .and_then(|(outbox, cut_short)| give_up(outbox, cut_short))
     };
     let opened = match opened {
         Ok(outbox) => match moved_epoch(state_dir, &directory, &outbox) {
@@ -168,7 +170,8 @@ pub fn inspect(state_dir: &Path) -> Result<Outbox, OpenError> {
         return Err(OpenError::Absent { path: state_dir.to_owned() });
     }
     // No append happens, so neither the bound nor the epoch of a fresh buffer matters.
-    Ok(open_once(&directory, Bounds::bytes(u64::MAX), Epoch(0))?)
+    let (outbox, _) = open_whole(state_dir, &directory, Bounds::bytes(u64::MAX), Epoch(0))??;
+    Ok(outbox)
 }
 
 /// Where a state directory has its store.
@@ -198,25 +201,54 @@ fn fresh(
     Ok(outbox)
 }
 
-/// Whether the store has everything that was synced to it; the numbers of an append that was cut short are not used
-/// again, because their fixes may still have been sent.
-fn whole(directory: &Path, mut outbox: Outbox) -> Result<Outbox, BufferError> {
+/// Opens the store and sees to it that it shows everything that was synced to it. How far that went is looked up before sled
+/// can cut anything off, and kept, should this process not come to the end of it. Also returns how many numbers a write had
+/// that was cut short.
+fn open_whole(
+    state_dir: &Path,
+    directory: &Path,
+    bounds: Bounds,
+    fresh_epoch: Epoch,
+) -> Result<Result<(Outbox, u64), BufferError>, OpenError> {
+    let ends = Ends::read(directory, Extent::read(state_dir))
+        .map_err(|source| failed("cannot read", directory, source))?;
+    keep_reach(state_dir, |epoch| ends.of(epoch).proven)?;
+    let opened = open_once(directory, bounds, fresh_epoch).and_then(|outbox| whole(&ends, outbox));
+    if let Err(BufferError::Table(TableError::Corrupt(_)) | BufferError::State) = &opened {
+        // The last write may have been sent as well, so it counts for what is declared lost.
+        keep_reach(state_dir, |epoch| ends.of(epoch).last)?;
+    }
+    Ok(opened)
+}
+
+/// Writes down how far the numbers went, where that is farther than is known.
+fn keep_reach(state_dir: &Path, reach: impl Fn(Epoch) -> u64) -> Result<(), OpenError> {
+    let Some(extent) = Extent::read(state_dir) else { return Ok(()) };
+    let next = reach(extent.epoch);
+    if next <= extent.next {
+        return Ok(());
+    }
+    Extent { next, ..extent }.write(state_dir).map_err(|source| failed("cannot write to", state_dir, source))
+}
+
+fn whole(ends: &Ends, outbox: Outbox) -> Result<(Outbox, u64), BufferError> {
     let status = outbox.status();
-    let beyond = beyond(directory, status.epoch, status.next_sequence).map_err(TableError::Io)?;
-    match beyond.first().zip(beyond.last()) {
-        None => {}
-        Some((first, last)) if first == last => {
-            tracing::warn!(
-                next = status.next_sequence,
-                end = last,
-                "the last write was cut short: its numbers are lost"
-            );
-            outbox.append_gap(last - status.next_sequence, LossReason::Corruption)?;
-        }
-        Some(_) => {
+    match ends.judge(status.epoch, status.next_sequence) {
+        Shown::All => Ok((outbox, 0)),
+        Shown::Without(numbers) => Ok((outbox, numbers)),
+        Shown::Damaged => {
             let cause = format!("its newest fixes, from number {} on, are gone", status.next_sequence);
-            return Err(TableError::Corrupt(cause).into());
+            Err(TableError::Corrupt(cause).into())
         }
+    }
+}
+
+/// The numbers of an append that was cut short are not used again, because their fixes may still have been sent.
+fn give_up(mut outbox: Outbox, cut_short: u64) -> Result<Outbox, BufferError> {
+    if cut_short > 0 {
+        let next = outbox.status().next_sequence;
+        tracing::warn!(next, numbers = cut_short, "the last write was cut short: its numbers are lost");
+        outbox.append_gap(cut_short, LossReason::Corruption)?;
     }
     Ok(outbox)
 }

@@ -10,7 +10,6 @@
 //!
 //! Fixes that the cloud has already may be among what is taken; it drops them by their number.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -51,7 +50,7 @@ pub struct Salvaged {
 }
 
 /// One thing that proved whole.
-enum Found<'a> {
+pub(super) enum Found<'a> {
     State(State),
     Block { kind: Kind, epoch: Epoch, range: SequenceRange, cursor: Option<&'a [u8]>, bytes: &'a [u8] },
 }
@@ -132,37 +131,6 @@ pub(super) fn salvage(
     Ok(Some(Salvaged { epoch, held: saved.held, lost: saved.lost.all(), cursor }))
 }
 
-/// Where appends that are in the store's file end, beyond `next`; at most two of them. sled cuts a damaged end off
-/// without a word; but each append is synced before the next one begins, so two of them prove that something is gone
-/// that was on flash. One may be an append that a power cut interrupted.
-///
-/// Only in segments that sled has not written to as it opened: it fills the one that its log ends in with 0xFF from there
-/// on, before anybody can look.
-///
-/// # Errors
-/// When the file cannot be read.
-pub(super) fn beyond(directory: &Path, epoch: Epoch, next: u64) -> io::Result<BTreeSet<u64>> {
-    let mut found = BTreeSet::new();
-    let looked = read_all(directory, Looking::For { epoch, beyond: next }, &mut |what| {
-        let end = match what {
-            Found::State(state) if state.epoch == epoch => state.next,
-            // What thinning kept is part of an append and not one of its own.
-            Found::Block { kind: Kind::Plain, epoch: of, range, .. } if of == epoch => {
-                range.last().saturating_add(1)
-            }
-            _ => 0,
-        };
-        if end > next && found.len() < 2 {
-            found.insert(end);
-        }
-        Ok(())
-    });
-    match looked {
-        Err(SalvageError::Read(error)) => Err(error),
-        _ => Ok(found),
-    }
-}
-
 /// What the first reading tells.
 #[derive(Default)]
 struct Survey {
@@ -215,27 +183,24 @@ fn numbers(from: u64, end: u64) -> Option<SequenceRange> {
 
 /// What a reading is after. To prove a block whole it has to be decoded, so only those are that matter.
 #[derive(Clone, Copy)]
-enum Looking {
+pub(super) enum Looking {
     ForAll,
-    /// Blocks of one epoch that reach beyond a number, and all state records.
-    For {
-        epoch: Epoch,
-        beyond: u64,
-    },
+    /// All state records, and all blocks but those of this epoch that lie below its number.
+    Beyond(Extent),
 }
 
 impl Looking {
     fn wants(self, batch: &[u8]) -> bool {
         match self {
             Self::ForAll => true,
-            Self::For { epoch, beyond } => {
-                batch::peek(batch).is_ok_and(|header| header.epoch == epoch && header.range.last() >= beyond)
+            Self::Beyond(Extent { epoch, next, .. }) => {
+                batch::peek(batch).is_ok_and(|header| header.epoch != epoch || header.range.last() >= next)
             }
         }
     }
 }
 
-fn read_all(
+pub(super) fn read_all(
     directory: &Path,
     looking: Looking,
     visit: &mut dyn FnMut(Found<'_>) -> Result<(), SalvageError>,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use avl_shared::batch::Batch;
 use avl_shared::fix::Fix;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -127,32 +126,6 @@ fn random_damage_is_saved_from_or_declared() {
     }
     println!("{set_aside} of 24 stores were set aside; {saved} fixes were saved from them");
     assert!(set_aside >= 12 && saved > 5_000, "{set_aside}, {saved}");
-}
-
-/// Blocks alone, and records, prove that there was an append; parts of one and other epochs do not.
-#[test]
-fn appends_that_the_store_does_not_show_are_counted() {
-    const NONE: [u64; 0] = [];
-    let folder = tempfile::tempdir().unwrap();
-    let wrapped = |epoch, first, kind| {
-        let fixes = (first..first + 5).map(fix).collect();
-        block::wrap(kind, &batch::encode(&Batch { epoch, first, boot_id: None, fixes }).unwrap())
-    };
-    let record = State { next: 20, ..State::new(OLD) }.encode();
-    let thinned = Kind::Thinned(SequenceRange::new(0, 4).unwrap());
-    let mut file = Vec::new();
-    let mut ends = |piece: &[u8], next: u64| {
-        file.extend_from_slice(piece);
-        std::fs::write(folder.path().join("db"), &file).unwrap();
-        beyond(folder.path(), OLD, next).unwrap().into_iter().collect::<Vec<_>>()
-    };
-    assert_eq!(ends(&wrapped(OLD, 5, Kind::Plain), 10), NONE);
-    assert_eq!(ends(&wrapped(NEW, 90, Kind::Plain), 10), NONE);
-    assert_eq!(ends(&wrapped(OLD, 10, thinned), 10), NONE);
-    assert_eq!(ends(&wrapped(OLD, 10, Kind::Plain)[..20], 10), NONE);
-    assert_eq!(ends(&wrapped(OLD, 10, Kind::Plain), 10), [15]);
-    assert_eq!(ends(&record, 10), [15, 20]);
-    assert_eq!(ends(&[], 15), [20]);
 }
 
 #[test]

@@ -113,15 +113,8 @@ impl Table for SledTable {
 /// corrupt (`Config::get_snapshot_files` passes over another ending than the one that is written). The log has all
 /// that the summary would say.
 fn remove_unfinished_snapshots(directory: &Path) -> io::Result<()> {
-    let lock = match File::open(directory.join("db")) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    // sled's own lock: who holds it may be writing one just now, and sled will say that it is held.
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        return Ok(());
-    }
+    // Who holds the store may be writing one just now, and sled will say that it is held.
+    let Some(_lock) = lock(directory)? else { return Ok(()) };
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|ending| ending == "generating") {
@@ -129,6 +122,18 @@ fn remove_unfinished_snapshots(directory: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// sled's own lock, until it is dropped. `None` when there is no store, or somebody has it open.
+///
+/// # Errors
+/// When the store's file cannot be opened.
+pub(super) fn lock(directory: &Path) -> io::Result<Option<File>> {
+    match File::open(directory.join("db")) {
+        Ok(file) => Ok(flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok().then_some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// sled writes a batch in two pieces, each a page of flash at least: only for what must change together.
