@@ -39,6 +39,7 @@ test: ## All that CI runs: format, lints, unit, property and system tests, docs,
 	@$(step) "web unit tests" $(node) npm --prefix cloud/web test
 	@$(step) "programs" cargo build --workspace --bins
 	@$(step) "unit, property and system tests" $(node) cargo test --workspace --no-fail-fast
+	@$(step) "alert rules" ./scripts/prometheus.sh check
 	@$(step) "the gateway for ARM, emulated" ./cross/test.sh aarch64-unknown-linux-gnu
 	@$(step) "its package" ./cross/deb.sh aarch64-unknown-linux-gnu
 	@$(step) "installing it" ./cross/try-deb.sh artifacts/packages/avl-edge_*_arm64.deb

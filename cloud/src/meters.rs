@@ -34,36 +34,58 @@ pub const HEALTH_ANSWERS: &str = "avl_health_answers";
 pub const ENROLMENTS: &str = "avl_fleet_enrolments_total";
 pub const RENEWALS: &str = "avl_fleet_renewals_total";
 
-/// Gives the recorder the units and help texts. Call it once, after the recorder is installed.
+/// Gives the recorder the units and help texts, and begins every counter at 0, with each label that an alert looks at: a
+/// series that begins at 1 does not increase, and no alert would see it. Call it once, after the recorder is installed.
 pub fn describe() {
     describe_gauge!(INGEST_CONNECTIONS, "Vehicles connected by QUIC");
-    describe_counter!(
+    counter_by(
         INGEST_HANDSHAKES,
-        "Attempts to connect, by outcome: accepted, retried, refused, failed"
+        "Attempts to connect, by outcome",
+        "outcome",
+        &["accepted", "retried", "refused", "failed"],
     );
     describe_counter!(INGEST_CLOSED, "Connections that ended, by reason");
-    describe_counter!(INGEST_BATCHES, "Batches verified and handed to the journal");
-    describe_counter!(INGEST_FIXES, "Fixes in these batches, duplicates included");
-    describe_counter!(INGEST_BYTES, Unit::Bytes, "Bytes of these batches");
-    describe_counter!(INGEST_REJECTS, "Batches refused for good");
-    describe_counter!(INGEST_ACKS, "Acknowledgements sent");
-    describe_counter!(INGEST_DECLARED_LOST, "Numbers that vehicles declared lost");
+    counter(INGEST_BATCHES, "Batches verified and handed to the journal");
+    counter(INGEST_FIXES, "Fixes in these batches, duplicates included");
+    counter(INGEST_BYTES, "Bytes of these batches");
+    counter(INGEST_REJECTS, "Batches refused for good");
+    counter(INGEST_ACKS, "Acknowledgements sent");
+    counter(INGEST_DECLARED_LOST, "Numbers that vehicles declared lost");
     describe_gauge!(MQTT_CONNECTED, "1 while vehicles' messages come from the MQTT broker");
-    describe_counter!(
+    counter_by(
         MQTT_REFUSED,
-        "MQTT messages that can never be taken, by reason: released from the broker and gone"
+        "MQTT messages that can never be taken, by reason: released from the broker and gone",
+        "reason",
+        &["topic", "malformed", "protocol", "revoked", "overload"],
     );
-    describe_counter!(JOURNAL_ENTRIES, "Entries made durable");
-    describe_counter!(JOURNAL_BYTES, Unit::Bytes, "Bytes of these entries");
-    describe_counter!(JOURNAL_ERRORS, "Group commits that failed");
+    counter(JOURNAL_ENTRIES, "Entries made durable");
+    counter(JOURNAL_BYTES, "Bytes of these entries");
+    counter(JOURNAL_ERRORS, "Group commits that failed");
     describe_histogram!(JOURNAL_COMMIT_SECONDS, Unit::Seconds, "One group commit, fsync included");
-    describe_counter!(PROCESS_STORED, "Fixes stored, each once");
-    describe_counter!(PROCESS_DUPLICATES, "Fixes dropped because the ledger had them");
-    describe_counter!(PROCESS_REFUSED, "Journal entries that cannot be decoded; they stay in the journal");
+    counter(PROCESS_STORED, "Fixes stored, each once");
+    counter(PROCESS_DUPLICATES, "Fixes dropped because the ledger had them");
+    counter(PROCESS_REFUSED, "Journal entries that cannot be decoded; they stay in the journal");
     describe_gauge!(PROCESS_LAG, "Journal entries not processed yet");
-    describe_counter!(PROCESS_ERRORS, "Commits or reads that failed and are tried again");
-    describe_counter!(STORE_CHUNKS_DROPPED, "Chunks of positions that were older than the retention");
+    counter(PROCESS_ERRORS, "Commits or reads that failed and are tried again");
+    counter(STORE_CHUNKS_DROPPED, "Chunks of positions that were older than the retention");
     describe_gauge!(HEALTH_ANSWERS, "1 while what this process needs answers, by name");
     describe_counter!(ENROLMENTS, "Enrolment requests, by outcome");
-    describe_counter!(RENEWALS, "Requests to renew a certificate, by outcome");
+    counter_by(
+        RENEWALS,
+        "Requests to renew a certificate, by outcome",
+        "outcome",
+        &["renewed", "malformed", "nonce", "foreign", "too_old", "revoked", "proof", "failed"],
+    );
+}
+
+fn counter(name: &'static str, description: &'static str) {
+    describe_counter!(name, description);
+    metrics::counter!(name).increment(0);
+}
+
+fn counter_by(name: &'static str, description: &'static str, label: &'static str, values: &[&'static str]) {
+    describe_counter!(name, description);
+    for &value in values {
+        metrics::counter!(name, label => value).increment(0);
+    }
 }

@@ -38,6 +38,11 @@ pub fn install_metrics() -> Result<PrometheusHandle, BuildError> {
         "avl_live_viewers_shed_total",
         "Viewers disconnected because they did not read or answer"
     );
+    // A series that begins at 1 does not increase, and no alert would see it.
+    for name in ["avl_live_frames_total", "avl_live_resyncs_total", "avl_live_viewers_shed_total"] {
+        metrics::counter!(name).increment(0);
+    }
+    metrics::gauge!("avl_live_viewers").set(0.0);
     let upkeep = handle.clone();
     tokio::spawn(async move {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);

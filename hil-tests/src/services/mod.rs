@@ -3,9 +3,11 @@
 //! Where one cannot be had the scenario is skipped, loudly; in CI that is a failure.
 
 mod kafka;
+mod prometheus;
 mod timescale;
 
 pub use kafka::Kafka;
+pub use prometheus::Prometheus;
 pub use timescale::TimescaleDb;
 
 use std::net::{Ipv4Addr, TcpListener};

@@ -19,6 +19,7 @@ mod link_faults;
 mod live_map;
 mod mqtt;
 mod networks;
+mod observability;
 mod policy;
 mod power_cuts;
 mod receivers;
