@@ -1,10 +1,8 @@
 //! `avl-cloud command`: asks something of one vehicle.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use avl_cloud::data_dir::DataDir;
 use avl_cloud::fleet::control::{Action, CommandRecord, Control};
 use avl_cloud::time::now_utc;
 use avl_shared::fix::UtcMillis;
@@ -14,6 +12,8 @@ use chrono::DateTime;
 use clap::Subcommand;
 use humantime_serde::re::humantime::parse_duration;
 use tokio::time::{Instant, sleep};
+
+use super::place::{Place, block_on};
 
 /// Between two looks at what became of a command.
 const LOOK: Duration = Duration::from_millis(300);
@@ -25,9 +25,8 @@ const LOOK: Duration = Duration::from_millis(300);
 /// Exit status: 0 given, or done with --wait; 1 failed, refused, expired or no answer in time; 2 it could not be given.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// FLEET/VEHICLE, or a vehicle that is in one fleet only
     #[arg(long, value_name = "VEHICLE")]
     vehicle: String,
@@ -115,11 +114,10 @@ impl What {
 }
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let data = DataDir::existing(&arguments.data_dir)?;
-    let control = Control::open(&data.store())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let vehicle = super::vehicle::named(&data, arguments.fleet.as_ref(), &arguments.vehicle).await?;
+    block_on(async {
+        let control = arguments.place.registry()?.control()?;
+        let vehicle =
+            super::vehicle::named(&arguments.place, arguments.fleet.as_ref(), &arguments.vehicle).await?;
         let Some(action) = arguments.what.action() else {
             for record in control.commands(&vehicle, 100).await? {
                 print(&record);

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use avl_cloud::data_dir::DataDir;
-use avl_cloud::fleet::control::{ConfigurationRecord, Control};
+use avl_cloud::fleet::control::ConfigurationRecord;
 use avl_shared::identity::FleetId;
+
+use super::place::{Place, block_on};
 
 /// Lay keys over a vehicle's own configuration, or show what was ordered
 ///
@@ -15,9 +16,8 @@ use avl_shared::identity::FleetId;
 /// when it cannot reach the cloud under them. Each order replaces the one before it; an empty one takes all away.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// FLEET/VEHICLE, or a vehicle that is in one fleet only
     #[arg(long, value_name = "VEHICLE")]
     vehicle: String,
@@ -30,11 +30,10 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let data = DataDir::existing(&arguments.data_dir)?;
-    let control = Control::open(&data.store())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let vehicle = super::vehicle::named(&data, arguments.fleet.as_ref(), &arguments.vehicle).await?;
+    block_on(async {
+        let control = arguments.place.registry()?.control()?;
+        let vehicle =
+            super::vehicle::named(&arguments.place, arguments.fleet.as_ref(), &arguments.vehicle).await?;
         match &arguments.file {
             Some(file) => {
                 let mut toml = String::new();

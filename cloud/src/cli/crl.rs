@@ -1,13 +1,12 @@
 //! `avl-cloud crl`: the revocation list for MQTT brokers.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use avl_cloud::data_dir::DataDir;
 use avl_cloud::fleet::authority::Authority;
-use avl_cloud::fleet::certificates::Certificates;
 use avl_cloud::time::now_utc;
+
+use super::place::{Place, block_on};
 
 /// Print the list of revoked certificates (CRL, PEM), for MQTT brokers
 ///
@@ -18,15 +17,14 @@ use avl_cloud::time::now_utc;
     after_help = "Example:\n  avl-cloud crl --data-dir ./data > /etc/mosquitto/fleet.crl && pkill -HUP mosquitto"
 )]
 pub(crate) struct Arguments {
-    /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let data = DataDir::existing(&arguments.data_dir)?;
-    let authority = Authority::load_or_create(&data.authority())?;
-    let revoked = Certificates::open(&data.authority())?.revoked_serials(now_utc())?;
+    let authority = Authority::load_or_create(&arguments.place.data()?.authority())?;
+    let certificates = arguments.place.registry()?.certificates()?;
+    let revoked = block_on(async { Ok(certificates.revoked_serials(now_utc()).await?) })?;
     let revoked: Vec<(Vec<u8>, SystemTime)> = revoked
         .into_iter()
         .map(|(serial, at)| {

@@ -13,6 +13,7 @@ mod crl;
 mod database;
 mod migrate;
 mod openapi;
+mod place;
 mod process;
 mod release;
 mod revoke;

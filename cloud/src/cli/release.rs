@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use avl_cloud::data_dir::DataDir;
-use avl_cloud::fleet::control::releases::{Releases, Signed, Terms, make_key, sign};
+use avl_cloud::fleet::control::releases::{Signed, Terms, make_key, sign};
 use avl_cloud::time::now_utc;
 use avl_shared::release::Version;
 use chrono::DateTime;
 use humantime_serde::re::humantime::parse_duration;
+
+use super::place::{Place, block_on};
 
 /// Sign releases of 'avl-edge', and offer them to vehicles
 ///
@@ -56,9 +57,8 @@ enum What {
     },
     /// Add a signed release to the server
     Add {
-        /// Where avl-cloud keeps everything
-        #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: Place,
         /// What 'sign' printed
         #[arg(long, value_name = "FILE")]
         signed: PathBuf,
@@ -68,9 +68,8 @@ enum What {
     },
     /// List the releases on the server
     List {
-        /// Where avl-cloud keeps everything
-        #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        place: Place,
     },
 }
 
@@ -83,18 +82,17 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let terms = Terms { version, target, min_version, percentage, not_after_ms };
             println!("{}", serde_json::to_string(&sign(&key, &file, terms)?)?);
         }
-        What::Add { data_dir, signed, file } => {
+        What::Add { place, signed, file } => {
             let text = std::fs::read_to_string(&signed).with_context(|| signed.display().to_string())?;
             let signed: Signed = serde_json::from_str(&text).with_context(|| {
                 format!("{}: not what 'avl-cloud release sign' printed", signed.display())
             })?;
-            let data = DataDir::existing(data_dir)?;
-            let manifest = Releases::open(&data.releases(), &data.store())?.add(&signed, &file, now_utc())?;
+            let add = async { Ok(place.registry()?.releases()?.add(&signed, &file, now_utc()).await?) };
+            let manifest = block_on(add)?;
             eprintln!("added {} for {}, {} bytes", manifest.version, manifest.target, manifest.size);
         }
-        What::List { data_dir } => {
-            let data = DataDir::existing(data_dir)?;
-            for manifest in Releases::open(&data.releases(), &data.store())?.list()? {
+        What::List { place } => {
+            for manifest in block_on(async { Ok(place.registry()?.releases()?.list().await?) })? {
                 let until =
                     DateTime::from_timestamp_millis(manifest.not_after_ms).map(|time| time.to_rfc3339());
                 println!(

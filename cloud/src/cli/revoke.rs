@@ -1,15 +1,13 @@
 //! `avl-cloud revoke`: a vehicle that is stolen or sold stays out.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use avl_cloud::data_dir::DataDir;
-use avl_cloud::fleet::certificates::Certificates;
-use avl_cloud::fleet::tokens::Tokens;
 use avl_cloud::time::now_utc;
 use avl_shared::identity::VehicleKey;
 use chrono::DateTime;
+
+use super::place::{Place, block_on};
 
 /// Revoke every certificate of a vehicle; a running 'avl-cloud all' closes its connection within seconds
 ///
@@ -20,9 +18,8 @@ use chrono::DateTime;
     avl-cloud revoke --data-dir ./data --vehicle demo/van-1 --reason stolen\n  \
     avl-cloud revoke --data-dir ./data --list")]
 pub(crate) struct Arguments {
-    /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// The vehicle
     #[arg(long, value_name = "FLEET/VEHICLE", required_unless_present = "list")]
     vehicle: Option<VehicleKey>,
@@ -41,10 +38,14 @@ pub(crate) struct Arguments {
 const MAX_REASON_CHARS: usize = 200;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let data = DataDir::existing(&arguments.data_dir)?;
-    let certificates = Certificates::open(&data.authority())?;
+    block_on(revoke(arguments))
+}
+
+async fn revoke(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let registry = arguments.place.registry()?;
+    let certificates = registry.certificates()?;
     let Some(vehicle) = &arguments.vehicle else {
-        for revocation in certificates.revocations()? {
+        for revocation in certificates.revocations().await? {
             let at = DateTime::from_timestamp_millis(revocation.revoked_at).unwrap_or_default();
             let since = if revocation.enrolled_again { " (enrolled again since)" } else { "" };
             println!(
@@ -57,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if arguments.undo {
-        if !certificates.undo(vehicle)? {
+        if !certificates.undo(vehicle).await? {
             bail!("{vehicle} is not revoked: 'avl-cloud revoke --list' shows who is");
         }
         println!("{vehicle}: revocation taken back");
@@ -66,8 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.reason.chars().count() > MAX_REASON_CHARS {
         bail!("--reason is too long: at most {MAX_REASON_CHARS} characters");
     }
-    let tokens = Tokens::open(&data.store())?.void(vehicle, now_utc())?;
-    let known = certificates.revoke(vehicle, &arguments.reason, now_utc())?;
+    let tokens = registry.tokens()?.void(vehicle, now_utc()).await?;
+    let known = certificates.revoke(vehicle, &arguments.reason, now_utc()).await?;
     println!("{vehicle}: revoked ({known} certificates, {tokens} unused tokens)");
     Ok(ExitCode::SUCCESS)
 }

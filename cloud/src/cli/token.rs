@@ -1,17 +1,16 @@
 //! `avl-cloud token`: admits one vehicle.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use avl_cloud::data_dir::DataDir;
 use avl_cloud::fleet::authority::Authority;
-use avl_cloud::fleet::tokens::Tokens;
 use avl_cloud::time::now_utc;
 use avl_shared::enrolment::Invitation;
 use avl_shared::identity::{FleetId, VehicleId, VehicleKey};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
+
+use super::place::{Place, block_on};
 
 /// Print an enrolment token for one vehicle, and nothing else; with --text or --qr an invitation, which also says where
 ///
@@ -19,9 +18,8 @@ use qrcode::{EcLevel, QrCode};
 /// while 'avl-cloud all' runs and also before its first start.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Where avl-cloud keeps everything
-    #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    place: Place,
     /// Fleet the vehicle belongs to
     #[arg(long, value_name = "FLEET")]
     fleet: FleetId,
@@ -43,15 +41,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let data = DataDir::create(&arguments.data_dir)?;
-    let authority = Authority::load_or_create(&data.authority())?;
+    let authority = Authority::load_or_create(&arguments.place.make_data()?.authority())?;
     let vehicle = VehicleKey { fleet: arguments.fleet.clone(), vehicle: arguments.vehicle.clone() };
-    let token = Tokens::open(&data.store())?.create(
-        &vehicle,
-        authority.fingerprint(),
-        now_utc(),
-        arguments.expires,
-    )?;
+    let token = block_on(async {
+        let tokens = arguments.place.registry()?.tokens()?;
+        Ok(tokens.create(&vehicle, authority.fingerprint(), now_utc(), arguments.expires).await?)
+    })?;
     let Some(url) = arguments.url.clone().filter(|_| arguments.text || arguments.qr) else {
         println!("{token}");
         return Ok(ExitCode::SUCCESS);

@@ -1,19 +1,22 @@
 //! Which vehicle an operator means.
 
 use avl_cloud::audit::find;
-use avl_cloud::data_dir::DataDir;
 use avl_cloud::store::sqlite::SqliteStore;
 use avl_shared::identity::{FleetId, VehicleKey};
 
+use super::place::Place;
+
 /// `FLEET/VEHICLE`, or a vehicle that is in one fleet only.
 pub(super) async fn named(
-    data: &DataDir,
+    place: &Place,
     fleet: Option<&FleetId>,
     vehicle: &str,
 ) -> anyhow::Result<VehicleKey> {
     Ok(match (fleet, vehicle.contains('/')) {
         (Some(fleet), false) => VehicleKey { fleet: fleet.clone(), vehicle: vehicle.parse()? },
         (_, true) => vehicle.parse()?,
-        (None, false) => find(&vehicle.parse()?, &SqliteStore::open_read_only(&data.store())?).await?,
+        (None, false) => {
+            find(&vehicle.parse()?, &SqliteStore::open_read_only(&place.data()?.store())?).await?
+        }
     })
 }

@@ -64,50 +64,38 @@ pub struct Follower {
 ///
 /// # Errors
 /// When the list cannot be read at the start: to serve without it would let revoked vehicles in.
-pub fn follow(certificates: Certificates) -> Result<(Deny, Follower), CertificatesError> {
-    let version = certificates.data_version()?;
-    let (list, deny) = watch::channel(Arc::new(certificates.denied()?));
+pub async fn follow(certificates: Certificates) -> Result<(Deny, Follower), CertificatesError> {
+    let version = certificates.version().await?;
+    let (list, deny) = watch::channel(Arc::new(certificates.denied().await?));
     Ok((Deny(deny), Follower { certificates, version, list }))
 }
 
 impl Follower {
-    /// Runs until `stop` becomes true.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut follower = self;
+    /// Runs until `stop` becomes true. While the list cannot be read, the last one stays in force.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         while tokio::time::timeout(LOOK, stop.wait_for(|&stop| stop)).await.is_err() {
-            // SQLite may have to wait for a writer.
-            let looked = tokio::task::spawn_blocking(move || {
-                follower.look();
-                follower
-            });
-            match looked.await {
-                Ok(back) => follower = back,
-                Err(_) => return,
+            if let Err(error) = self.look().await {
+                tracing::error!(%error, "list of revoked vehicles cannot be read: the last one stays in force");
             }
         }
     }
 
-    fn look(&mut self) {
-        let changed = self.certificates.data_version().and_then(|now| {
-            if now == self.version { Ok(None) } else { Ok(Some((now, self.certificates.denied()?))) }
-        });
-        match changed {
-            Ok(None) => {}
-            Ok(Some((now, denied))) => {
-                self.version = now;
-                self.list.send_if_modified(|list| {
-                    let modified = **list != denied;
-                    if modified {
-                        tracing::info!("the list of revoked vehicles has changed");
-                        *list = Arc::new(denied);
-                    }
-                    modified
-                });
-            }
-            Err(error) => {
-                tracing::error!(%error, "list of revoked vehicles cannot be read: the last one stays in force");
-            }
+    async fn look(&mut self) -> Result<(), CertificatesError> {
+        let now = self.certificates.version().await?;
+        if now == self.version {
+            return Ok(());
         }
+        let denied = self.certificates.denied().await?;
+        self.version = now;
+        self.list.send_if_modified(|list| {
+            let modified = **list != denied;
+            if modified {
+                tracing::info!("the list of revoked vehicles has changed");
+                *list = Arc::new(denied);
+            }
+            modified
+        });
+        Ok(())
     }
 }
 
@@ -124,7 +112,7 @@ mod tests {
         params.serial_number = Some(SerialNumber::from_slice(&[0x41; 16]));
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
         assert_eq!(serial(certificate.der()), [0x41; 16]);
-        let (deny, following) = follow(Certificates::open(temp.path()).unwrap()).unwrap();
+        let (deny, following) = follow(Certificates::open(temp.path()).unwrap()).await.unwrap();
         let (stop, stopped) = watch::channel(false);
         let following = tokio::spawn(following.run(stopped));
         let waiting = tokio::spawn({
@@ -133,7 +121,7 @@ mod tests {
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
-        Certificates::open(temp.path()).unwrap().revoke(&vehicle, "stolen", 1).unwrap();
+        Certificates::open(temp.path()).unwrap().revoke(&vehicle, "stolen", 1).await.unwrap();
         assert_eq!(waiting.await.unwrap(), "stolen");
         assert_eq!(deny.until_revoked(&vehicle, certificate.der()).await, "stolen", "at once from now on");
         stop.send_replace(true);

@@ -1,10 +1,9 @@
 //! `POST /enrol/v1`: a token and a key in, a certificate out.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use avl_shared::enrolment::{EnrolRequest, EnrolResponse, EnrolmentToken, PATH};
-use avl_shared::identity::VehicleKey;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
@@ -77,7 +76,7 @@ impl IntoResponse for EnrolError {
         let status = self.status();
         // What failed inside the server goes to its log, not to a stranger.
         let detail = match &self {
-            Self::Refused(TokenError::Open(_) | TokenError::Sqlite(_)) => {
+            Self::Refused(TokenError::Storage(_)) => {
                 "the token could not be checked: try again, and see the server's log".to_owned()
             }
             error => error.to_string(),
@@ -89,12 +88,12 @@ impl IntoResponse for EnrolError {
 
 struct Shared {
     issuing: Arc<Issuing>,
-    tokens: Mutex<Tokens>,
+    tokens: Tokens,
 }
 
 /// The enrolment service.
 pub fn router(issuing: Arc<Issuing>, tokens: Tokens) -> Router {
-    let shared = Arc::new(Shared { issuing, tokens: Mutex::new(tokens) });
+    let shared = Arc::new(Shared { issuing, tokens });
     Router::new().route(PATH, post(enrol)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES)).with_state(shared)
 }
 
@@ -104,7 +103,8 @@ async fn enrol(
 ) -> Result<Json<EnrolResponse>, EnrolError> {
     let answer = async {
         let Json(request) = body.map_err(|error| EnrolError::Body(error.body_text()))?;
-        let work = tokio::task::spawn_blocking(move || admit(&shared, &request));
+        // In a task of its own: a gateway that hangs up does not stop it half-way.
+        let work = tokio::spawn(async move { admit(&shared, &request).await });
         match tokio::time::timeout(ANSWER_WITHIN, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(EnrolError::TimedOut),
@@ -125,8 +125,9 @@ async fn enrol(
     answer.map(Json)
 }
 
-/// The key is looked at before the token, so that a broken request does not use a token up.
-fn admit(shared: &Shared, request: &EnrolRequest) -> Result<EnrolResponse, EnrolError> {
+/// The token is used up last: whatever fails before leaves it good. Of two requests with one token both may have a
+/// certificate made, and one is given its own; the other's goes nowhere.
+async fn admit(shared: &Shared, request: &EnrolRequest) -> Result<EnrolResponse, EnrolError> {
     let token: EnrolmentToken = request
         .token
         .parse()
@@ -135,23 +136,12 @@ fn admit(shared: &Shared, request: &EnrolRequest) -> Result<EnrolResponse, Enrol
         return Err(EnrolError::OtherServer);
     }
     let csr = verified_request(&request.csr).map_err(EnrolError::Request)?;
-    let mut signed = None;
-    let tokens = shared.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-    let vehicle = tokens.redeem_with(&token, now_utc(), |vehicle: &VehicleKey| {
-        let outcome = shared.issuing.issue(vehicle, &csr);
-        let made = outcome.is_ok();
-        signed = Some(outcome);
-        made
+    let vehicle = shared.tokens.look_up(&token, now_utc()).await?;
+    let certificate = shared.issuing.issue(&vehicle, &csr).await.map_err(|error| {
+        tracing::error!(%error, "certificate cannot be made");
+        EnrolError::Signing(error)
     })?;
-    drop(tokens);
-    let certificate = match signed {
-        Some(Ok(certificate)) => certificate,
-        Some(Err(error)) => {
-            tracing::error!(%error, "certificate cannot be made");
-            return Err(EnrolError::Signing(error));
-        }
-        None => return Err(EnrolError::TimedOut),
-    };
+    let vehicle = shared.tokens.redeem(&token, now_utc()).await?;
     Ok(EnrolResponse {
         certificate,
         ca: shared.issuing.authority.certificate_pem().to_owned(),

@@ -1,6 +1,6 @@
 //! A certificate for a vehicle: signed, and on the list before anybody has it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use avl_shared::identity::VehicleKey;
@@ -24,13 +24,13 @@ pub(super) enum IssuingError {
 pub struct Issuing {
     pub(super) authority: Arc<Authority>,
     pub(super) settings: FleetSettings,
-    certificates: Mutex<Certificates>,
+    pub(super) certificates: Certificates,
 }
 
 impl Issuing {
     #[must_use]
     pub fn new(authority: Arc<Authority>, certificates: Certificates, settings: FleetSettings) -> Self {
-        Self { authority, settings, certificates: Mutex::new(certificates) }
+        Self { authority, settings, certificates }
     }
 
     #[must_use]
@@ -38,12 +38,8 @@ impl Issuing {
         Arc::clone(&self.authority)
     }
 
-    pub(super) fn certificates(&self) -> MutexGuard<'_, Certificates> {
-        self.certificates.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// PEM.
-    pub(super) fn issue(
+    /// PEM. When this returns, it is on the list.
+    pub(super) async fn issue(
         &self,
         vehicle: &VehicleKey,
         request: &CertificateSigningRequestParams,
@@ -59,7 +55,7 @@ impl Issuing {
         };
         // What can no longer be renewed need not be remembered.
         let forget_before = now.saturating_sub(millis(self.settings.renewal_grace));
-        self.certificates().record(&issued, now, forget_before)?;
+        self.certificates.record(&issued, now, forget_before).await?;
         Ok(made.pem)
     }
 }

@@ -14,14 +14,17 @@ mod issuing;
 pub mod listener;
 mod nonce;
 mod problem;
+pub mod registry;
 pub mod renewal;
 pub mod server_identity;
 mod settings;
+mod storage;
 pub mod tls_files;
 pub mod tokens;
 
 pub use issuing::Issuing;
 pub use settings::FleetSettings;
+pub use storage::StorageError;
 pub use tls_files::TlsSettings;
 
 #[cfg(test)]

@@ -130,7 +130,8 @@ async fn renew(
 ) -> Result<Json<EnrolResponse>, RenewError> {
     let answer = async {
         let Json(request) = body.map_err(|error| RenewError::Body(error.body_text()))?;
-        let work = tokio::task::spawn_blocking(move || exchange(&shared, &request, now_utc()));
+        // Signing is short; what is waited for is the list.
+        let work = tokio::spawn(async move { exchange(&shared, &request, now_utc()).await });
         match tokio::time::timeout(ANSWER_WITHIN, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) | Err(_) => Err(RenewError::TimedOut),
@@ -151,7 +152,11 @@ async fn renew(
     answer.map(Json)
 }
 
-fn exchange(shared: &Shared, request: &RenewRequest, now: UtcMillis) -> Result<EnrolResponse, RenewError> {
+async fn exchange(
+    shared: &Shared,
+    request: &RenewRequest,
+    now: UtcMillis,
+) -> Result<EnrolResponse, RenewError> {
     if !shared.nonces.is_fresh(&request.nonce, now) {
         return Err(RenewError::Nonce);
     }
@@ -171,11 +176,11 @@ fn exchange(shared: &Shared, request: &RenewRequest, now: UtcMillis) -> Result<E
     let proof = STANDARD.decode(&request.proof).map_err(|_| ProofError::Wrong)?;
     verify(&leaf, &statement(&leaf, &csr_der, &request.nonce), &proof)?;
     // Last, so that only who holds the key learns that it is revoked, and as late as possible.
-    let revoked = issuing.certificates().reason(&vehicle, &serial(&leaf)).map_err(IssuingError::from)?;
+    let revoked = issuing.certificates.reason(&vehicle, &serial(&leaf)).await.map_err(IssuingError::from)?;
     if let Some(reason) = revoked {
         return Err(RenewError::Revoked(reason));
     }
-    let certificate = issuing.issue(&vehicle, &csr).inspect_err(|error| {
+    let certificate = issuing.issue(&vehicle, &csr).await.inspect_err(|error| {
         tracing::error!(%error, "certificate cannot be made");
     })?;
     Ok(EnrolResponse {

@@ -55,13 +55,13 @@ impl Server {
         Self { temp, authority, address, stop }
     }
 
-    fn token(&self, vehicle: &str, now: i64, life: Duration) -> EnrolmentToken {
+    async fn token(&self, vehicle: &str, now: i64, life: Duration) -> EnrolmentToken {
         let tokens = Tokens::open(&self.temp.path().join("store.sqlite")).unwrap();
-        tokens.create(&vehicle.parse().unwrap(), self.authority.fingerprint(), now, life).unwrap()
+        tokens.create(&vehicle.parse().unwrap(), self.authority.fingerprint(), now, life).await.unwrap()
     }
 
-    fn fresh_token(&self) -> String {
-        self.token("demo/van-1", now_utc(), Duration::from_secs(60)).to_string()
+    async fn fresh_token(&self) -> String {
+        self.token("demo/van-1", now_utc(), Duration::from_secs(60)).await.to_string()
     }
 
     async fn post(&self, body: impl Into<Bytes>) -> (StatusCode, Bytes) {
@@ -111,7 +111,7 @@ fn detail(body: &Bytes) -> String {
 #[tokio::test]
 async fn a_token_is_exchanged_once_for_a_certificate_of_the_tokens_vehicle() {
     let server = Server::start().await;
-    let token = server.fresh_token();
+    let token = server.fresh_token().await;
     let (status, body) = server.enrol(&token, &csr("somebody/else")).await;
     assert_eq!(status, StatusCode::OK, "{body:?}");
     let response: EnrolResponse = serde_json::from_slice(&body).unwrap();
@@ -134,7 +134,7 @@ async fn a_token_is_exchanged_once_for_a_certificate_of_the_tokens_vehicle() {
 #[tokio::test]
 async fn expired_foreign_and_damaged_tokens_are_refused_with_their_reason() {
     let server = Server::start().await;
-    let expired = server.token("demo/van-1", now_utc() - 10_000, Duration::from_secs(5)).to_string();
+    let expired = server.token("demo/van-1", now_utc() - 10_000, Duration::from_secs(5)).await.to_string();
     let foreign = EnrolmentToken { secret: [1; 16], ca: Fingerprint::of(b"another") }.to_string();
     let invented = EnrolmentToken { secret: [1; 16], ca: server.authority.fingerprint() }.to_string();
     for (token, status, reason) in [
@@ -152,7 +152,7 @@ async fn expired_foreign_and_damaged_tokens_are_refused_with_their_reason() {
 #[tokio::test]
 async fn a_broken_request_does_not_use_the_token_up() {
     let server = Server::start().await;
-    let token = server.fresh_token();
+    let token = server.fresh_token().await;
     let mut forged = csr("demo/van-1");
     // Another key than the one that signed: swap the middle of the base64 of two requests.
     let other = csr("demo/van-1");
@@ -175,7 +175,7 @@ async fn a_huge_body_is_refused_and_the_next_gateway_is_served() {
     let (status, body) = server.post(vec![b' '; 100_000]).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     assert!(detail(&body).contains("16 KiB"));
-    assert_eq!(server.enrol(&server.fresh_token(), &csr("x")).await.0, StatusCode::OK);
+    assert_eq!(server.enrol(&server.fresh_token().await, &csr("x")).await.0, StatusCode::OK);
 }
 
 #[tokio::test]

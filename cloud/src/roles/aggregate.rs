@@ -29,21 +29,23 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 
 async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let files = server.config.tls.files()?;
-    let (identity, enrolment) = match files {
-        Some(files) => (Identity::Files(files), Router::new()),
+    let (identity, issuer) = match files {
+        Some(files) => (Identity::Files(files), None),
         None => {
-            let issuer = fleet::Issuer::existing(server, data).context(
+            let issuer = fleet::Issuer::existing(data).context(
                 "an aggregator needs [tls], or a data directory that has the authority: 'avl-cloud certificate' writes the \
                  files for [tls]",
             )?;
-            (identity::issued(server, data, &issuer), issuer.service())
+            (identity::issued(server, data, &issuer), Some(issuer))
         }
     };
     let doors = Doors::open(server, data, identity).await?;
     let store = store::shared(server, Schema::Theirs).await?;
     let journal = Source::shared(server).await?;
-    let control = fleet::control(data)?;
-    let deny = fleet::deny(server, data)?;
+    let registry = fleet::registry(data);
+    let control = registry.control()?;
+    let deny = fleet::deny(server, &registry).await?;
+    let enrolment = issuer.map_or_else(|| Ok(Router::new()), |issuer| issuer.service(server, &registry))?;
     let inside = Inside { journal: journal.sink()?, store: Arc::new(store), control, deny };
-    doors.serve(server, enrolment.merge(release_router(&data.releases())), Some(inside))
+    doors.serve(server, enrolment.merge(release_router(registry.release_files())), Some(inside))
 }

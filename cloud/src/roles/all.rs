@@ -23,7 +23,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
-    let issuer = fleet::Issuer::open(server, data)?;
+    let issuer = fleet::Issuer::open(data)?;
     let identity = match server.config.tls.files()? {
         Some(files) => Identity::Files(files),
         None => identity::issued(server, data, &issuer),
@@ -32,12 +32,13 @@ async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = store::open(server, data).await?;
     let journal = Source::open(server, data).await?;
-    let control = fleet::control(data)?;
-    let deny = fleet::deny(server, data)?;
+    let registry = fleet::registry(data);
+    let control = registry.control()?;
+    let deny = fleet::deny(server, &registry).await?;
     let feed = LiveFeed::default();
 
     processing::start(server, &journal, Arc::clone(&store), feed.clone()).await?;
-    let service = issuer.service().merge(release_router(&data.releases()));
+    let service = issuer.service(server, &registry)?.merge(release_router(registry.release_files()));
     let inside =
         Inside { journal: journal.sink()?, store: Arc::clone(&store), control: control.clone(), deny };
     doors.serve(server, service, Some(inside))?;

@@ -21,5 +21,5 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = Arc::new(store::shared(server, Schema::Theirs).await?);
-    serving::serve(server, http, data, store, LiveFeed::default(), fleet::control(data)?)
+    serving::serve(server, http, data, store, LiveFeed::default(), fleet::registry(data).control()?)
 }

@@ -18,7 +18,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 }
 
 async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
-    let issuer = fleet::Issuer::open(server, data)?;
+    let issuer = fleet::Issuer::open(data)?;
     let doors = Doors::open_enrolment(server, identity::issued(server, data, &issuer)).await?;
-    doors.serve(server, issuer.service().merge(release_router(&data.releases())), None)
+    let registry = fleet::registry(data);
+    let service = issuer.service(server, &registry)?.merge(release_router(registry.release_files()));
+    doors.serve(server, service, None)
 }

@@ -8,50 +8,45 @@ use super::parts::Stage;
 use super::server::Server;
 use crate::data_dir::DataDir;
 use crate::fleet::authority::Authority;
-use crate::fleet::certificates::Certificates;
-use crate::fleet::control::Control;
 use crate::fleet::deny::{self, Deny};
-use crate::fleet::tokens::Tokens;
+use crate::fleet::registry::Registry;
 use crate::fleet::{Issuing, enrolment, renewal};
 
 /// The authority's key, and what only its holder may give out.
 pub(super) struct Issuer {
     pub(super) authority: Arc<Authority>,
-    issuing: Arc<Issuing>,
-    tokens: Tokens,
 }
 
 impl Issuer {
     /// Loads the authority of the data directory, or makes it.
-    pub(super) fn open(server: &Server, data: &DataDir) -> anyhow::Result<Self> {
-        let authority = Arc::new(Authority::load_or_create(&data.authority())?);
-        let certificates = Certificates::open(&data.authority())?;
-        let settings = server.config.fleet.clone();
-        let issuing = Arc::new(Issuing::new(Arc::clone(&authority), certificates, settings));
-        Ok(Self { authority, issuing, tokens: Tokens::open(&data.store())? })
+    pub(super) fn open(data: &DataDir) -> anyhow::Result<Self> {
+        Ok(Self { authority: Arc::new(Authority::load_or_create(&data.authority())?) })
     }
 
     /// As [`Issuer::open`], where there is one: a directory without one is not given one.
-    pub(super) fn existing(server: &Server, data: &DataDir) -> anyhow::Result<Self> {
+    pub(super) fn existing(data: &DataDir) -> anyhow::Result<Self> {
         let directory = data.authority();
         ensure!(Authority::is_in(&directory), "{} has no authority", directory.display());
-        Self::open(server, data)
+        Self::open(data)
     }
 
     /// Enrolment and renewal.
-    pub(super) fn service(self) -> axum::Router {
-        enrolment::router(Arc::clone(&self.issuing), self.tokens).merge(renewal::router(self.issuing))
+    pub(super) fn service(self, server: &Server, registry: &Registry) -> anyhow::Result<axum::Router> {
+        let settings = server.config.fleet.clone();
+        let issuing = Arc::new(Issuing::new(self.authority, registry.certificates()?, settings));
+        let enrolment = enrolment::router(Arc::clone(&issuing), registry.tokens()?);
+        Ok(enrolment.merge(renewal::router(issuing)))
     }
 }
 
 /// Follows the list of revoked vehicles.
-pub(super) fn deny(server: &mut Server, data: &DataDir) -> anyhow::Result<Deny> {
-    let (deny, following) = deny::follow(Certificates::open(&data.authority())?)?;
+pub(super) async fn deny(server: &mut Server, registry: &Registry) -> anyhow::Result<Deny> {
+    let (deny, following) = deny::follow(registry.certificates()?).await?;
     server.parts.start(Stage::Serve, "list of revoked vehicles", |stop| following.run(stop));
     Ok(deny)
 }
 
-/// Orders to vehicles.
-pub(super) fn control(data: &DataDir) -> anyhow::Result<Control> {
-    Ok(Control::open(&data.store())?)
+/// Where tokens, certificates, orders and releases lie.
+pub(super) fn registry(data: &DataDir) -> Registry {
+    Registry::Folder(data.clone())
 }

@@ -42,9 +42,7 @@ impl Delivery {
     /// # Errors
     /// When the store does not answer.
     pub async fn due(&mut self) -> Result<Vec<to_vehicle::Message>, ControlError> {
-        let vehicle = self.vehicle.clone();
-        let (commands, configuration) =
-            self.control.work(move |table| table.open_orders(&vehicle, now_utc())).await?;
+        let (commands, configuration) = self.control.table().open_orders(&self.vehicle, now_utc()).await?;
         let mut due = Vec::new();
         if let Some((version, toml, settled)) = configuration {
             // A vehicle that was reflashed does not have what it had applied.
@@ -62,9 +60,8 @@ impl Delivery {
             }
         }
         let sent: Vec<String> = self.sent.iter().cloned().collect();
-        let (vehicle, config) = (self.vehicle.clone(), self.config_sent);
         if !due.is_empty() {
-            self.control.work(move |table| table.sent(&vehicle, &sent, config, now_utc())).await?;
+            self.control.table().sent(&self.vehicle, sent, self.config_sent, now_utc()).await?;
         }
         Ok(due)
     }
@@ -77,17 +74,17 @@ impl Delivery {
         &mut self,
         message: to_cloud::Message,
     ) -> Result<Option<to_vehicle::Message>, ControlError> {
-        let vehicle = self.vehicle.clone();
+        let table = self.control.table();
         let receipt = match message {
             to_cloud::Message::CommandResult(result) => {
                 let receipt = result.receipt;
-                self.control.work(move |table| table.take_result(&vehicle, &result, now_utc())).await?;
+                table.take_result(&self.vehicle, result, now_utc()).await?;
                 receipt
             }
             to_cloud::Message::ConfigState(state) => {
                 let receipt = state.receipt;
                 self.config_version = Some(state.version);
-                self.control.work(move |table| table.take_config_state(&vehicle, &state, now_utc())).await?;
+                table.take_config_state(&self.vehicle, state, now_utc()).await?;
                 receipt
             }
             _ => return Ok(None),

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use avl_shared::release::{PATH, is_sha256};
@@ -22,16 +22,62 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const MAX_DOWNLOADS: usize = 32;
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Where the files are kept.
+#[derive(Clone, Debug)]
+pub enum ReleaseFiles {
+    /// Each a file under its SHA-256.
+    Folder(PathBuf),
+}
+
+/// A file that is being read.
+enum Opened {
+    File(File),
+}
+
+impl ReleaseFiles {
+    /// The file and its length.
+    async fn open(&self, sha256: String) -> io::Result<(Opened, u64)> {
+        match self {
+            Self::Folder(folder) => {
+                let path = folder.join(sha256);
+                let opened = tokio::task::spawn_blocking(move || {
+                    let file = File::open(path)?;
+                    let length = file.metadata()?.len();
+                    io::Result::Ok((Opened::File(file), length))
+                });
+                opened.await.map_err(io::Error::other)?
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// Some bytes from `at` on, at least one and none beyond `to`.
+    async fn read(self, at: u64, to: u64) -> io::Result<(Self, Bytes)> {
+        match self {
+            Self::File(mut file) => {
+                let read = tokio::task::spawn_blocking(move || {
+                    let want = usize::try_from(to - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+                    let mut piece = vec![0; want];
+                    file.seek(SeekFrom::Start(at))?;
+                    file.read_exact(&mut piece)?;
+                    io::Result::Ok((Self::File(file), Bytes::from(piece)))
+                });
+                read.await.map_err(io::Error::other)?
+            }
+        }
+    }
+}
+
 #[derive(Clone)]
 struct Shared {
-    folder: Arc<PathBuf>,
+    files: ReleaseFiles,
     downloads: Arc<Semaphore>,
 }
 
-/// The service over the files in `folder`.
-pub fn router(folder: &Path) -> Router {
-    let shared =
-        Shared { folder: Arc::new(folder.to_owned()), downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)) };
+/// The service over these files.
+pub fn router(files: ReleaseFiles) -> Router {
+    let shared = Shared { files, downloads: Arc::new(Semaphore::new(MAX_DOWNLOADS)) };
     Router::new().route(&format!("{PATH}{{sha256}}"), get(serve)).with_state(shared)
 }
 
@@ -46,23 +92,17 @@ async fn serve(
     let Ok(place) = Arc::clone(&shared.downloads).try_acquire_owned() else {
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "30")]).into_response();
     };
-    let path = shared.folder.join(sha256);
-    let opened = tokio::task::spawn_blocking(move || {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        io::Result::Ok((file, length))
-    });
-    match opened.await {
-        Ok(Ok((file, length))) => respond(file, length, &headers, place),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => StatusCode::NOT_FOUND.into_response(),
-        failed => {
-            tracing::error!(?failed, "a release file cannot be read");
+    match shared.files.open(sha256).await {
+        Ok((file, length)) => respond(file, length, &headers, place),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => StatusCode::NOT_FOUND.into_response(),
+        Err(error) => {
+            tracing::error!(%error, "a release file cannot be read");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
 }
 
-fn respond(file: File, length: u64, headers: &HeaderMap, place: OwnedSemaphorePermit) -> Response {
+fn respond(file: Opened, length: u64, headers: &HeaderMap, place: OwnedSemaphorePermit) -> Response {
     let range = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
     let (status, from, to) = match range.map(|range| parse_range(range, length)) {
         // A range that is not understood is ignored (RFC 9110, section 14.2).
@@ -116,25 +156,18 @@ fn parse_range(text: &str, length: u64) -> Range {
     if from < length { Range::Part { from, to } } else { Range::Outside }
 }
 
-/// Read a piece at a time, off the async threads; the permit goes when the last piece has, or the client.
-fn body(file: File, from: u64, to: u64, place: OwnedSemaphorePermit) -> Body {
+/// Read a piece at a time; the permit goes when the last piece has, or the client.
+fn body(file: Opened, from: u64, to: u64, place: OwnedSemaphorePermit) -> Body {
     let state = Some((file, from, place));
     Body::from_stream(stream::unfold(state, move |state| async move {
-        let (mut file, at, place) = state?;
+        let (file, at, place) = state?;
         if at >= to {
             return None;
         }
-        let read = tokio::task::spawn_blocking(move || {
-            let want = usize::try_from(to - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-            let mut piece = vec![0; want];
-            file.seek(SeekFrom::Start(at))?;
-            file.read_exact(&mut piece)?;
-            io::Result::Ok((file, piece))
-        });
-        match read.await.map_err(io::Error::other).and_then(|read| read) {
+        match file.read(at, to).await {
             Ok((file, piece)) => {
                 let next = at + piece.len() as u64;
-                Some((Ok(Bytes::from(piece)), Some((file, next, place))))
+                Some((Ok(piece), Some((file, next, place))))
             }
             Err(error) => Some((Err(error), None)),
         }
@@ -146,6 +179,7 @@ mod tests {
     use super::*;
     use axum::body::to_bytes;
     use axum::http::Request;
+    use std::path::Path;
     use tower::ServiceExt;
 
     async fn get(folder: &Path, path: &str, range: Option<&str>) -> (StatusCode, Vec<u8>, String) {
@@ -153,7 +187,10 @@ mod tests {
         if let Some(range) = range {
             request = request.header(header::RANGE, range);
         }
-        let response = router(folder).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = router(ReleaseFiles::Folder(folder.to_owned()))
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
         let stands = parts.headers.get(header::CONTENT_RANGE).map_or("", |value| value.to_str().unwrap());
         (parts.status, to_bytes(body, usize::MAX).await.unwrap().into(), stands.to_owned())

@@ -10,6 +10,7 @@ mod action;
 mod delivery;
 mod files;
 pub mod releases;
+mod sqlite;
 mod table;
 
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod tests;
 
 pub use action::{Action, BadAction};
 pub use delivery::Delivery;
-pub use files::router as release_router;
+pub use files::{ReleaseFiles, router as release_router};
 pub use table::{CommandRecord, ConfigurationRecord, ResultRecord};
 
 use std::collections::HashMap;
@@ -31,9 +32,10 @@ use avl_shared::identity::VehicleKey;
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::interval;
 
+use super::StorageError;
 use crate::store::sqlite::OpenError;
 use crate::time::now_utc;
-use table::Table;
+use table::OrderTable;
 
 /// How soon a command given by another process is on its way.
 const LOOK: Duration = Duration::from_secs(1);
@@ -43,10 +45,8 @@ const UNHEARD_NEWS: usize = 1024;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    #[error(transparent)]
-    Open(#[from] OpenError),
     #[error("orders cannot be read or written: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     #[error(
         "vehicle {0} is not known here: it must have connected once; names are in 'GET /api/v1/vehicles'"
     )]
@@ -63,6 +63,18 @@ pub enum ControlError {
     Stopped,
 }
 
+impl From<OpenError> for ControlError {
+    fn from(error: OpenError) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
+impl From<rusqlite::Error> for ControlError {
+    fn from(error: rusqlite::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
 /// Cloning shares it.
 #[derive(Clone)]
 pub struct Control {
@@ -70,7 +82,7 @@ pub struct Control {
 }
 
 struct Shared {
-    table: Mutex<Table>,
+    table: Box<dyn OrderTable>,
     /// Who is connected, to be told of a new order.
     connected: Mutex<HashMap<VehicleKey, Arc<Notify>>>,
     /// Whom new orders are for.
@@ -85,13 +97,17 @@ impl Control {
     /// # Errors
     /// When the store cannot be opened.
     pub fn open(store: &Path) -> Result<Self, ControlError> {
+        Ok(Self::over(Box::new(sqlite::SqliteOrders::open(store)?)))
+    }
+
+    fn over(table: Box<dyn OrderTable>) -> Self {
         let shared = Shared {
-            table: Mutex::new(Table::open(store)?),
+            table,
             connected: Mutex::default(),
             news: broadcast::Sender::new(UNHEARD_NEWS),
             release_port: AtomicU32::new(0),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Told to vehicles with an update.
@@ -109,8 +125,7 @@ impl Control {
         action: Action,
         life: Duration,
     ) -> Result<CommandRecord, ControlError> {
-        let owner = vehicle.clone();
-        let given = self.work(move |table| table.order(&owner, &action, life, now_utc())).await?;
+        let given = self.table().order(vehicle, &action, life, now_utc()).await?;
         self.tell(vehicle);
         Ok(given)
     }
@@ -124,8 +139,7 @@ impl Control {
         vehicle: &VehicleKey,
         toml: String,
     ) -> Result<ConfigurationRecord, ControlError> {
-        let owner = vehicle.clone();
-        let given = self.work(move |table| table.configure(&owner, &toml, now_utc())).await?;
+        let given = self.table().configure(vehicle, &toml, now_utc()).await?;
         self.tell(vehicle);
         Ok(given)
     }
@@ -139,15 +153,13 @@ impl Control {
         vehicle: &VehicleKey,
         limit: u32,
     ) -> Result<Vec<CommandRecord>, ControlError> {
-        let vehicle = vehicle.clone();
-        self.work(move |table| table.commands(&vehicle, limit)).await
+        self.table().commands(vehicle, limit).await
     }
 
     /// # Errors
     /// When the vehicle has no such command.
     pub async fn command(&self, vehicle: &VehicleKey, id: &str) -> Result<CommandRecord, ControlError> {
-        let (vehicle, id) = (vehicle.clone(), id.to_owned());
-        self.work(move |table| table.command(&vehicle, &id)).await
+        self.table().command(vehicle, id).await
     }
 
     /// What a command brought, once it is all here.
@@ -155,8 +167,7 @@ impl Control {
     /// # Errors
     /// When the vehicle has no such command.
     pub async fn result(&self, vehicle: &VehicleKey, id: &str) -> Result<Option<ResultRecord>, ControlError> {
-        let (vehicle, id) = (vehicle.clone(), id.to_owned());
-        self.work(move |table| table.result(&vehicle, &id)).await
+        self.table().result(vehicle, id).await
     }
 
     /// The newest configuration that was ordered.
@@ -167,8 +178,7 @@ impl Control {
         &self,
         vehicle: &VehicleKey,
     ) -> Result<Option<ConfigurationRecord>, ControlError> {
-        let vehicle = vehicle.clone();
-        self.work(move |table| table.configuration(&vehicle)).await
+        self.table().configuration(vehicle).await
     }
 
     /// For one connection of a vehicle, which uses the configuration of this version.
@@ -197,9 +207,13 @@ impl Control {
                 _ = stop.wait_for(|&stop| stop) => return,
                 _ = look.tick() => {}
             }
-            match self.work(move |table| table.fresh(seen, now_utc())).await {
+            match self.table().fresh(seen, now_utc()).await {
                 Ok((vehicles, now_seen)) => {
-                    seen = Some(now_seen);
+                    if seen.replace(now_seen).is_none() {
+                        // What came before this first look, and after a vehicle had connected.
+                        let connected: Vec<VehicleKey> = self.connected().keys().cloned().collect();
+                        connected.iter().for_each(|vehicle| self.tell(vehicle));
+                    }
                     vehicles.iter().for_each(|vehicle| self.tell(vehicle));
                 }
                 Err(error) => tracing::warn!(%error, "orders cannot be looked at; trying again"),
@@ -236,16 +250,8 @@ impl Control {
         self.shared.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Off the async threads.
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Table) -> Result<T, ControlError> + Send + 'static,
-    ) -> Result<T, ControlError> {
-        let shared = Arc::clone(&self.shared);
-        let task = tokio::task::spawn_blocking(move || {
-            work(&mut shared.table.lock().unwrap_or_else(PoisonError::into_inner))
-        });
-        task.await.map_err(|_| ControlError::Stopped)?
+    fn table(&self) -> &dyn OrderTable {
+        &*self.shared.table
     }
 }
 

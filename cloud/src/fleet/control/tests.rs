@@ -48,7 +48,7 @@ async fn a_command_that_nobody_took_in_time_expires_and_is_not_sent() {
     let (_temp, control, van) = world().await;
     let given = control.order(&van, Action::Restart, Duration::ZERO).await.unwrap();
     assert!(control.connect(&van, 0).due().await.unwrap().is_empty());
-    control.work(move |table| table.fresh(None, now_utc() + 1)).await.unwrap();
+    control.table().fresh(None, now_utc() + 1).await.unwrap();
     assert_eq!(control.command(&van, &given.id).await.unwrap().state, "expired");
 }
 
@@ -70,11 +70,11 @@ async fn a_release_is_signed_added_and_ordered() {
     };
     let releases = Releases::open(&folder, &temp.path().join("store.sqlite")).unwrap();
     let signed = sign(&key, &file, terms("one")).unwrap();
-    releases.add(&signed, &file, 0).unwrap();
-    releases.add(&sign(&key, &file, terms("two")).unwrap(), &file, 1).unwrap();
-    assert_eq!(releases.list().unwrap().len(), 2);
+    releases.add(&signed, &file, 0).await.unwrap();
+    releases.add(&sign(&key, &file, terms("two")).unwrap(), &file, 1).await.unwrap();
+    assert_eq!(releases.list().await.unwrap().len(), 2);
     fs::write(&file, "another").unwrap();
-    assert!(matches!(releases.add(&signed, &file, 0), Err(ReleaseError::OtherFile { .. })));
+    assert!(matches!(releases.add(&signed, &file, 0).await, Err(ReleaseError::OtherFile { .. })));
 
     let update = |target: Option<&str>| Action::Update { version, target: target.map(str::to_owned) };
     let ambiguous = control.order(&van, update(None), HOUR).await.unwrap_err();

@@ -20,7 +20,7 @@ impl Vehicle {
     async fn enrolled(server: &Server) -> Self {
         let key = KeyPair::generate().unwrap();
         let csr = CertificateParams::default().serialize_request(&key).unwrap().pem().unwrap();
-        let (status, body) = server.enrol(&server.fresh_token(), &csr).await;
+        let (status, body) = server.enrol(&server.fresh_token().await, &csr).await;
         assert_eq!(status, StatusCode::OK, "{body:?}");
         let response: EnrolResponse = serde_json::from_slice(&body).unwrap();
         Self {
@@ -82,7 +82,7 @@ async fn an_expired_certificate_is_exchanged_for_one_of_the_same_vehicle() {
     let renewed = CertificateDer::from_pem_slice(response.certificate.as_bytes()).unwrap();
     assert_eq!(VehicleKey::from_certificate(&renewed).unwrap(), van());
     assert_ne!(renewed, vehicle.der());
-    assert!(server.list().denied().unwrap().reason(&van(), &[]).is_none());
+    assert!(server.list().denied().await.unwrap().reason(&van(), &[]).is_none());
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn who_does_not_hold_the_key_or_replays_gets_nothing() {
 async fn a_revoked_certificate_is_not_renewed_and_the_next_enrolment_is_good() {
     let server = Server::start().await;
     let vehicle = Vehicle::enrolled(&server).await;
-    server.list().revoke(&van(), "stolen", now_utc()).unwrap();
+    server.list().revoke(&van(), "stolen", now_utc()).await.unwrap();
     let (status, body) = server.renew(&vehicle.request(&server.nonce().await)).await;
     assert_eq!(status, StatusCode::FORBIDDEN);
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -22,7 +22,7 @@ use crate::store::conformance::van;
 
 #[tokio::test]
 async fn an_ack_comes_only_after_the_batch_is_durable_and_covers_what_came_before() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     assert_eq!(vehicle.durable().await, "");
     cloud.journal.slow.store(true, Ordering::SeqCst);
@@ -39,7 +39,7 @@ async fn an_ack_comes_only_after_the_batch_is_durable_and_covers_what_came_befor
 
 #[tokio::test]
 async fn two_lanes_are_read_side_by_side_and_one_that_is_half_sent_holds_up_no_ack_of_the_other() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     // Half a batch of the backlog.
@@ -64,7 +64,7 @@ async fn two_lanes_are_read_side_by_side_and_one_that_is_half_sent_holds_up_no_a
 #[tokio::test]
 async fn an_unasked_ack_comes_after_the_interval() {
     let settings = IngestSettings { ack_interval: Duration::from_millis(300), ..IngestSettings::default() };
-    let cloud = Cloud::with(settings);
+    let cloud = Cloud::with(settings).await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     let begun = std::time::Instant::now();
@@ -76,7 +76,7 @@ async fn an_unasked_ack_comes_after_the_interval() {
 
 #[tokio::test]
 async fn duplicates_are_acknowledged_and_a_reconnect_learns_what_is_durable() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     vehicle.upload(batch(EPOCH, 0, 60), true).await;
@@ -96,7 +96,7 @@ async fn duplicates_are_acknowledged_and_a_reconnect_learns_what_is_durable() {
 
 #[tokio::test]
 async fn garbage_is_rejected_and_the_connection_lives_on() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     let mut damaged = batch(EPOCH, 30, 10).to_vec();
@@ -119,7 +119,7 @@ async fn garbage_is_rejected_and_the_connection_lives_on() {
 
 #[tokio::test]
 async fn a_declared_loss_is_made_durable_and_acknowledged() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     let ranges = vec![message::Range { first: 5, last: 9 }];
@@ -131,7 +131,7 @@ async fn a_declared_loss_is_made_durable_and_acknowledged() {
 
 #[tokio::test]
 async fn a_confused_vehicle_is_told_what_is_wrong_and_keeps_what_was_durable() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     vehicle.upload(batch(EPOCH, 0, 10), false).await;
@@ -144,7 +144,7 @@ async fn a_confused_vehicle_is_told_what_is_wrong_and_keeps_what_was_durable() {
 
 #[tokio::test]
 async fn broken_peers_get_a_close_code_each() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut twice = cloud.vehicle().await;
     twice.durable().await;
     twice.say(to_cloud::Message::Hello(hello(0))).await;
@@ -180,7 +180,8 @@ async fn silence_and_half_sent_frames_end_in_time() {
         hello_timeout: short,
         frame_timeout: short,
         ..IngestSettings::default()
-    });
+    })
+    .await;
     let connection = cloud.connect().await;
     let (_send, _receive) = connection.open_bi().await.unwrap();
     assert!(
@@ -194,7 +195,7 @@ async fn silence_and_half_sent_frames_end_in_time() {
 
 #[tokio::test]
 async fn a_newer_connection_of_the_same_vehicle_replaces_the_older() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut older = cloud.vehicle().await;
     older.durable().await;
     let mut newer = cloud.vehicle().await;
@@ -206,7 +207,7 @@ async fn a_newer_connection_of_the_same_vehicle_replaces_the_older() {
 
 #[tokio::test]
 async fn a_certificate_of_another_authority_is_refused() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let stranger = Authority::load_or_create(&cloud.temp.path().join("stranger")).unwrap();
     let (endpoint, config) = client(&stranger, &cloud.authority);
     // The client believes to be connected before the server has judged its certificate.
@@ -220,7 +221,7 @@ async fn a_certificate_of_another_authority_is_refused() {
 
 #[tokio::test]
 async fn when_the_journal_fails_nothing_is_acknowledged_and_the_vehicle_comes_back_later() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     cloud.journal.broken.store(true, Ordering::SeqCst);
@@ -235,7 +236,7 @@ async fn when_the_journal_fails_nothing_is_acknowledged_and_the_vehicle_comes_ba
 
 #[tokio::test]
 async fn stopping_acknowledges_what_is_durable_and_says_goodbye() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
     vehicle.upload(batch(EPOCH, 0, 10), false).await;
@@ -249,7 +250,7 @@ async fn stopping_acknowledges_what_is_durable_and_says_goodbye() {
 
 #[tokio::test]
 async fn after_a_crash_the_same_reset_key_lets_vehicles_notice_at_once() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let (server, target) = watch::channel(Some(cloud.address));
     let front = relay(target).await;
     let (endpoint, config) = client(&cloud.authority, &cloud.authority);
@@ -262,7 +263,7 @@ async fn after_a_crash_the_same_reset_key_lets_vehicles_notice_at_once() {
     let address = "127.0.0.1:0".parse().unwrap();
     let stop = cloud.stop.subscribe();
     let (restarted, _running) =
-        serve(&cloud.temp, &cloud.authority, &cloud.journal, &cloud.store, address, settings, stop);
+        serve(&cloud.temp, &cloud.authority, &cloud.journal, &cloud.store, address, settings, stop).await;
     server.send_replace(Some(restarted));
     vehicle.upload(batch(EPOCH, 0, 10), true).await;
     let noticed = tokio::time::timeout(Duration::from_secs(5), vehicle.connection.closed()).await;
@@ -271,15 +272,15 @@ async fn after_a_crash_the_same_reset_key_lets_vehicles_notice_at_once() {
 
 #[tokio::test]
 async fn a_vehicle_revoked_while_connected_is_closed_with_the_reason_and_comes_back_with_a_new_certificate() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start().await;
     let list = Certificates::open(&cloud.temp.path().join("ca")).unwrap();
     let mut vehicle = cloud.vehicle().await;
     vehicle.durable().await;
-    list.revoke(&van(), "stolen", 1).unwrap();
+    list.revoke(&van(), "stolen", 1).await.unwrap();
     assert_eq!(vehicle.closed().await, (CLOSE_REVOKED.into(), "stolen".to_owned()));
     let again = Vehicle::hello(cloud.connect().await, hello(0)).await;
     assert_eq!(again.closed().await.0, u64::from(CLOSE_REVOKED));
-    list.undo(&van()).unwrap();
+    list.undo(&van()).await.unwrap();
     // The list is followed, not asked.
     loop {
         let mut forgiven = Vehicle::hello(cloud.connect().await, hello(0)).await;

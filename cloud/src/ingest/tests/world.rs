@@ -77,11 +77,11 @@ pub(super) struct Cloud {
 }
 
 impl Cloud {
-    pub(super) fn start() -> Self {
-        Self::with(IngestSettings::default())
+    pub(super) async fn start() -> Self {
+        Self::with(IngestSettings::default()).await
     }
 
-    pub(super) fn with(settings: IngestSettings) -> Self {
+    pub(super) async fn with(settings: IngestSettings) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let authority = Authority::load_or_create(&temp.path().join("ca")).unwrap();
         let journal = Arc::new(SlowJournal {
@@ -94,7 +94,7 @@ impl Cloud {
         let (stop, _) = watch::channel(false);
         let address = "127.0.0.1:0".parse().unwrap();
         let (address, running) =
-            serve(&temp, &authority, &journal, &store, address, settings, stop.subscribe());
+            serve(&temp, &authority, &journal, &store, address, settings, stop.subscribe()).await;
         Self { temp, authority, journal, store, address, stop, running }
     }
 
@@ -119,7 +119,7 @@ impl Cloud {
     }
 }
 
-pub(super) fn serve(
+pub(super) async fn serve(
     temp: &tempfile::TempDir,
     authority: &Authority,
     journal: &Arc<SlowJournal>,
@@ -131,7 +131,7 @@ pub(super) fn serve(
     let directory = temp.path().join("server");
     let credentials = load_or_issue(&directory, authority, &server_names(&[]), SystemTime::now()).unwrap();
     let key = load_or_create_reset_key(&directory).unwrap();
-    let (deny, following) = follow(Certificates::open(&temp.path().join("ca")).unwrap()).unwrap();
+    let (deny, following) = follow(Certificates::open(&temp.path().join("ca")).unwrap()).await.unwrap();
     tokio::spawn(following.run(stop.clone()));
     let endpoint = bind(address, credentials, authority.certificate(), &key, &settings).unwrap();
     let control = Control::open(&temp.path().join("store.sqlite")).unwrap();

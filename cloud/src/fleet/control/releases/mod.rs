@@ -1,9 +1,12 @@
 //! Releases of the gateway's agent: signed with a key that need not be here, kept as files under their SHA-256.
 
+pub(super) mod sqlite;
+
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
 
 use avl_shared::fix::UtcMillis;
 use avl_shared::release::{Manifest, PublicKey, Version, hex};
@@ -11,11 +14,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
-use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use crate::data_dir::{make_private_dir, write_private};
-use crate::store::sqlite;
+use crate::data_dir::write_private;
+use crate::fleet::StorageError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -37,10 +39,8 @@ pub enum ReleaseError {
     Unknown(String),
     #[error("release {version} is here for several targets ({targets}): say which with --target")]
     Ambiguous { version: Version, targets: String },
-    #[error(transparent)]
-    Open(#[from] sqlite::OpenError),
     #[error("releases cannot be read or written: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
 }
 
 fn file_error(path: &Path) -> impl FnOnce(io::Error) -> ReleaseError + '_ {
@@ -131,18 +131,34 @@ pub struct Release {
     pub signature: Vec<u8>,
 }
 
-/// The releases in a data directory.
+/// Where releases are kept.
+#[async_trait]
+pub(crate) trait ReleaseTable: Send + Sync {
+    /// Keeps the file, and then the release; both durable when it returns.
+    async fn add(
+        &self,
+        manifest: &Manifest,
+        release: Release,
+        file: &Path,
+        now: UtcMillis,
+    ) -> Result<(), ReleaseError>;
+
+    /// Manifests, the newest addition last.
+    async fn list(&self) -> Result<Vec<Vec<u8>>, ReleaseError>;
+}
+
+/// The releases that vehicles can be sent.
 pub struct Releases {
-    folder: PathBuf,
-    connection: Connection,
+    table: Box<dyn ReleaseTable>,
 }
 
 impl Releases {
+    /// In a data directory.
+    ///
     /// # Errors
     /// When the store or the folder cannot be opened.
     pub fn open(folder: &Path, store: &Path) -> Result<Self, ReleaseError> {
-        make_private_dir(folder).map_err(file_error(folder))?;
-        Ok(Self { folder: folder.to_owned(), connection: sqlite::open(store)? })
+        Ok(Self { table: Box::new(sqlite::SqliteReleases::open(folder, store)?) })
     }
 
     /// Adds a release; the same version and target replaces what was there. Who signed it is for the vehicles to judge:
@@ -150,7 +166,7 @@ impl Releases {
     ///
     /// # Errors
     /// When the file is not the one that was signed, or cannot be stored.
-    pub fn add(&self, signed: &Signed, file: &Path, now: UtcMillis) -> Result<Manifest, ReleaseError> {
+    pub async fn add(&self, signed: &Signed, file: &Path, now: UtcMillis) -> Result<Manifest, ReleaseError> {
         let manifest = Manifest::parse(signed.manifest.as_bytes())
             .map_err(|error| ReleaseError::Malformed(error.to_string()))?;
         let signature =
@@ -159,79 +175,34 @@ impl Releases {
         if found != manifest.sha256 {
             return Err(ReleaseError::OtherFile { found, signed: manifest.sha256 });
         }
-        self.keep(file, &manifest.sha256)?;
-        self.connection.execute(
-            "INSERT INTO releases (version, target, sha256, manifest, signature, added_at) VALUES (?, ?, ?, ?, ?, ?)
-             ON CONFLICT (version, target) DO UPDATE SET sha256 = excluded.sha256, manifest = excluded.manifest,
-             signature = excluded.signature, added_at = excluded.added_at",
-            params![
-                manifest.version.to_string(),
-                manifest.target,
-                manifest.sha256,
-                signed.manifest.as_bytes(),
-                signature,
-                now
-            ],
-        )?;
+        let release = Release { manifest: signed.manifest.clone().into_bytes(), signature };
+        self.table.add(&manifest, release, file, now).await?;
         Ok(manifest)
-    }
-
-    fn keep(&self, file: &Path, sha256: &str) -> Result<(), ReleaseError> {
-        let place = self.folder.join(sha256);
-        if place.exists() {
-            return Ok(());
-        }
-        let beside = self.folder.join(format!("{sha256}.new"));
-        let copied = || -> io::Result<()> {
-            let mut from = File::open(file)?;
-            let mut to =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            io::copy(&mut from, &mut to)?;
-            to.flush()?;
-            to.sync_all()?;
-            fs::rename(&beside, &place)?;
-            File::open(&self.folder)?.sync_all()
-        };
-        copied().map_err(file_error(&place))
     }
 
     /// All of them, the newest addition last.
     ///
     /// # Errors
-    /// When the store cannot be read.
-    pub fn list(&self) -> Result<Vec<Manifest>, ReleaseError> {
-        let mut statement =
-            self.connection.prepare("SELECT manifest FROM releases ORDER BY added_at, target")?;
-        let manifests = statement.query_map([], |row| row.get::<_, Vec<u8>>(0))?;
-        let manifests = manifests.collect::<rusqlite::Result<Vec<_>>>()?;
+    /// When they cannot be read.
+    pub async fn list(&self) -> Result<Vec<Manifest>, ReleaseError> {
+        let manifests = self.table.list().await?;
         manifests
             .iter()
             .map(|bytes| Manifest::parse(bytes).map_err(|error| ReleaseError::Malformed(error.to_string())))
             .collect()
     }
+}
 
-    pub(super) fn find(
-        connection: &Connection,
-        version: Version,
-        target: Option<&str>,
-    ) -> Result<Release, ReleaseError> {
-        let mut statement =
-            connection.prepare("SELECT target FROM releases WHERE version = ? ORDER BY target")?;
-        let targets = statement.query_map([version.to_string()], |row| row.get::<_, String>(0))?;
-        let targets = targets.collect::<rusqlite::Result<Vec<_>>>()?;
-        let target = match (target, targets.as_slice()) {
-            (Some(target), _) => target,
-            (None, [only]) => only,
-            (None, []) => return Err(ReleaseError::Unknown(version.to_string())),
-            (None, _) => return Err(ReleaseError::Ambiguous { version, targets: targets.join(", ") }),
-        };
-        let release = connection
-            .query_row(
-                "SELECT manifest, signature FROM releases WHERE version = ? AND target = ?",
-                params![version.to_string(), target],
-                |row| Ok(Release { manifest: row.get(0)?, signature: row.get(1)? }),
-            )
-            .optional()?;
-        release.ok_or_else(|| ReleaseError::Unknown(format!("{version} for {target}")))
+/// Which target is meant, of those that there are of a version.
+fn choose<'a>(
+    version: Version,
+    target: Option<&'a str>,
+    targets: &'a [String],
+) -> Result<&'a str, ReleaseError> {
+    match (target, targets) {
+        (Some(target), _) => Ok(target),
+        (None, [only]) => Ok(only),
+        (None, []) => Err(ReleaseError::Unknown(version.to_string())),
+        (None, _) => Err(ReleaseError::Ambiguous { version, targets: targets.join(", ") }),
     }
 }

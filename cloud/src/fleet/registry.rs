@@ -1,0 +1,56 @@
+//! Where the fleet's state lies: tokens, certificates and revocations, orders, releases.
+
+use crate::data_dir::DataDir;
+use crate::fleet::certificates::{Certificates, CertificatesError};
+use crate::fleet::control::releases::{ReleaseError, Releases};
+use crate::fleet::control::{Control, ControlError, ReleaseFiles};
+use crate::fleet::tokens::{TokenError, Tokens};
+
+/// Hands out each part, from wherever it lies.
+#[derive(Clone, Debug)]
+pub enum Registry {
+    /// In SQLite files and folders of one machine.
+    Folder(DataDir),
+}
+
+impl Registry {
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn tokens(&self) -> Result<Tokens, TokenError> {
+        match self {
+            Self::Folder(data) => Tokens::open(&data.store()),
+        }
+    }
+
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn certificates(&self) -> Result<Certificates, CertificatesError> {
+        match self {
+            Self::Folder(data) => Certificates::open(&data.authority()),
+        }
+    }
+
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn control(&self) -> Result<Control, ControlError> {
+        match self {
+            Self::Folder(data) => Control::open(&data.store()),
+        }
+    }
+
+    /// # Errors
+    /// When they cannot be opened.
+    pub fn releases(&self) -> Result<Releases, ReleaseError> {
+        match self {
+            Self::Folder(data) => Releases::open(&data.releases(), &data.store()),
+        }
+    }
+
+    /// What vehicles fetch.
+    #[must_use]
+    pub fn release_files(&self) -> ReleaseFiles {
+        match self {
+            Self::Folder(data) => ReleaseFiles::Folder(data.releases()),
+        }
+    }
+}
