@@ -26,7 +26,7 @@ const AUTHORITIES: &str = "ca.pem";
 /// Where the gateway was enrolled, one line.
 const URL: &str = "url";
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     pub vehicle: VehicleKey,
     pub credentials: Credentials,

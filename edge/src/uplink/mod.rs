@@ -152,6 +152,12 @@ pub enum ConnectError {
     NoInterface { names: String, address: String },
     #[error("MQTT broker {address}: {cause}")]
     Broker { address: String, cause: String },
+    #[error(
+        "MQTT broker {address} does not let this vehicle use its topics ({cause}): check the broker's access rules"
+    )]
+    BrokerForbids { address: String, cause: String },
+    #[error("MQTT broker {address}: {cause}")]
+    BehindBroker { address: String, cause: String },
     #[error("cannot open a UDP socket: {cause}")]
     Socket { cause: String },
     #[error("{first}; nor by the other transport: {second}")]

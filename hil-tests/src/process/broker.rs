@@ -63,11 +63,8 @@ impl Broker {
         cloud_data: &Path,
         log: &Path,
     ) -> anyhow::Result<Self> {
-        let data = cloud_data.display().to_string();
         let (out, address) = (folder.display().to_string(), ip.to_string());
-        let names = ["--name", "localhost", "--name", "127.0.0.1", "--name", &address];
-        let arguments = [&["broker", "--data-dir", &data, "--out", &out][..], &names].concat();
-        run("avl-cloud", &arguments).await?.success().context("avl-cloud broker")?;
+        certify(cloud_data, folder, &["localhost", "127.0.0.1", &address]).await?;
         let shipped = crate::project_root().join("deploy/mosquitto");
         std::fs::copy(shipped.join("acl"), folder.join("acl"))?;
         let (vehicles, cloud) = (free_port(ip)?, free_port(Ipv4Addr::LOCALHOST)?);
@@ -117,6 +114,31 @@ impl Broker {
         self.child.take().context("the broker is not running")?.kill().await
     }
 
+    /// Starts it again with certificates of that cloud's authority, for these names.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn resume_as(&mut self, cloud_data: &Path, names: &[&str]) -> anyhow::Result<()> {
+        certify(cloud_data, self.folder()?, names).await?;
+        self.resume().await
+    }
+
+    /// Starts it again with access rules in which `from` stands as `to`.
+    ///
+    /// # Errors
+    /// When it does not become ready, or the rules have no `from`.
+    pub async fn resume_with_access(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        let rules = self.folder()?.join("acl");
+        let text = std::fs::read_to_string(&rules)?;
+        anyhow::ensure!(text.contains(from), "the access rules have no {from:?}");
+        std::fs::write(&rules, text.replace(from, to))?;
+        self.resume().await
+    }
+
+    fn folder(&self) -> anyhow::Result<&Path> {
+        self.config.parent().context("the configuration is in no folder")
+    }
+
     /// Where vehicles connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
@@ -128,6 +150,15 @@ impl Broker {
     pub fn cloud_url(&self) -> String {
         format!("mqtts://localhost:{}", self.cloud.port())
     }
+}
+
+/// Makes the broker's certificates with `avl-cloud broker`, for these names.
+async fn certify(cloud_data: &Path, folder: &Path, names: &[&str]) -> anyhow::Result<()> {
+    let (data, out) = (cloud_data.display().to_string(), folder.display().to_string());
+    let mut arguments = vec!["broker", "--data-dir", &data, "--out", &out];
+    names.iter().for_each(|name| arguments.extend(["--name", name]));
+    run("avl-cloud", &arguments).await?.success().context("avl-cloud broker")?;
+    Ok(())
 }
 
 /// Free a moment ago; the broker has no way to tell which one it took by itself.

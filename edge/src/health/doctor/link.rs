@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use avl_shared::batch;
 use avl_shared::link::{Hello, PROTOCOL, Welcome, ranges_from_message, ranges_to_message};
 use tokio::time::timeout;
 
@@ -22,11 +23,12 @@ const ACK_OVERDUE_MS: u64 = 4_000_000;
 /// Of a Hello; what is held only informs.
 const MAX_HELLO_RANGES: usize = 100;
 
-pub(super) async fn dns(config: &Config) -> Outcome {
-    let Some((host, port)) = config.uplink.quic.host_and_port() else {
-        return Outcome::failed("uplink.quic.address is not HOST:PORT", "correct it");
+/// `key`: where the host and port are configured.
+pub(super) async fn dns(key: &str, host_and_port: Option<(&str, u16)>) -> Outcome {
+    let Some((host, port)) = host_and_port else {
+        return Outcome::failed(format!("{key} is not HOST:PORT"), "correct it");
     };
-    let cure = "check uplink.quic.address, the gateway's DNS ('resolvectl status') and its coverage";
+    let cure = format!("check {key}, the gateway's DNS ('resolvectl status') and its coverage");
     match timeout(DNS_PATIENCE, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(found)) => {
             let mut addresses: Vec<String> = found.map(|address| address.ip().to_string()).collect();
@@ -41,12 +43,8 @@ pub(super) async fn dns(config: &Config) -> Outcome {
     }
 }
 
-/// A connection of our own, as the agent makes it; closed again at the welcome.
-pub(super) async fn connect(
-    config: &Config,
-    identity: Identity,
-    buffer: Option<&Status>,
-) -> Result<Welcome, String> {
+/// What the agent would say of this buffer.
+pub(super) fn hello(buffer: Option<&Status>) -> Hello {
     let hello = match buffer {
         Some(status) => {
             let mut held = ranges_to_message(&status.held);
@@ -56,14 +54,22 @@ pub(super) async fn connect(
         // An epoch that no buffer has, with nothing in it: the cloud keeps nothing of it.
         None => Hello { epoch: rand::random(), ..Hello::default() },
     };
-    let hello = Hello {
+    Hello {
         protocol: PROTOCOL,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        batch_versions: vec![1],
+        batch_versions: batch::FORMATS.map(u32::from).to_vec(),
         ..hello
-    };
+    }
+}
+
+/// A connection of our own, as the agent makes it; closed again at the welcome.
+pub(super) async fn connect(
+    config: &Config,
+    identity: Identity,
+    buffer: Option<&Status>,
+) -> Result<Welcome, String> {
     let mut transport = QuicTransport::new(&config.uplink, Access::fixed(identity));
-    let link = transport.connect(hello).await.map_err(|error| error.to_string())?;
+    let link = transport.connect(hello(buffer)).await.map_err(|error| error.to_string())?;
     let welcome = link.welcome.clone();
     drop(link.outgoing);
     // The closing packet needs a moment; without it the cloud would wait for the idle timeout.

@@ -5,6 +5,7 @@
 //! by the same code as the agent. It changes nothing. What a view or an error means is decided in the files beside
 //! this one, without I/O.
 
+mod broker;
 mod check;
 mod clock;
 mod link;
@@ -57,6 +58,12 @@ impl<L: Listener> Examination<'_, L> {
         well
     }
 
+    fn note_all(&mut self, checks: Vec<Check>) {
+        for Check { name, outcome } in checks {
+            self.note(name, outcome);
+        }
+    }
+
     fn skip(&mut self, names: &[&'static str], because: &str) {
         for name in names {
             self.note(name, Outcome::skipped(because));
@@ -64,7 +71,7 @@ impl<L: Listener> Examination<'_, L> {
     }
 }
 
-/// Everything that is checked, in the order of the output.
+/// What is always checked, in the order of the output. With an MQTT broker, the way through it is checked before the clock.
 pub const NAMES: [&str; 12] = [
     "configuration",
     "state directory",
@@ -102,7 +109,12 @@ pub async fn examine(file: &Path, patience: Duration, listener: &mut impl Listen
                 "agent",
                 Outcome::failed(cause, cure.unwrap_or("run this as root or as the agent's user")),
             );
-            examination.skip(&NAMES[3..], "the agent cannot be asked");
+            let because = "the agent cannot be asked";
+            examination.skip(&NAMES[3..NAMES.len() - 1], because);
+            if config.uplink.mqtt.is_some() {
+                examination.note_all(broker::all_skipped(because));
+            }
+            examination.skip(&NAMES[NAMES.len() - 1..], because);
         }
     }
     examination.checks
@@ -185,10 +197,14 @@ async fn running(
     let gnss = gnss
         .zip(seen.fix_age_ms())
         .map(|(time, age)| (time, seen.taken_at_ms.saturating_sub(i64::try_from(age).unwrap_or(i64::MAX))));
-    let name = link::dns(config).await;
+    let name = link::dns("uplink.quic.address", config.uplink.quic.host_and_port()).await;
     examination.note("name", name);
     examination.note("link", link::agents_link(&seen));
     examination.note("acknowledgement", link::acknowledged(&seen));
+    if let Some(mqtt) = &config.uplink.mqtt {
+        let through_broker = broker::ask(mqtt, &seen).await;
+        examination.note_all(through_broker);
+    }
     let cloud = seen.clock.cloud_offset_ms.map(|offset| (seen.taken_at_ms + offset, seen.taken_at_ms));
     examination.note("clock", clock::clock(gnss, cloud));
 }
@@ -199,20 +215,27 @@ async fn stopped(config: &Config, patience: Duration, examination: &mut Examinat
     examination.note("buffer", outcome);
     // Both take their time, and neither needs the other.
     let linking = async {
-        let name = link::dns(config).await;
-        let answer = match identity {
+        let name = link::dns("uplink.quic.address", config.uplink.quic.host_and_port()).await;
+        let answer = match identity.clone() {
             Some(identity) if !name.is_failure() => Some(
                 link::connect(config, identity, status.as_ref()).await.map(|welcome| (welcome, Utc::now())),
             ),
             _ => None,
         };
-        (name, answer)
+        // After the other: to the cloud, a vehicle has one connection.
+        let through_broker = match &config.uplink.mqtt {
+            Some(mqtt) => broker::try_it(&config.uplink, mqtt, identity, status.as_ref()).await,
+            None => Vec::new(),
+        };
+        (name, answer, through_broker)
     };
-    let (observed, (name, answer)) = tokio::join!(observe(config, patience, examination.listener), linking);
+    let (observed, (name, answer, through_broker)) =
+        tokio::join!(observe(config, patience, examination.listener), linking);
     receiver_checks(config, &observed.view, false, observed.waited, examination);
     let gnss = observed.gnss.filter(|_| config.source.kind != Kind::Replay);
     let resolved = examination.note("name", name);
     let cloud = link_checks(config, answer, resolved, examination);
+    examination.note_all(through_broker);
     examination.note("clock", clock::clock(gnss, cloud));
 }
 

@@ -118,17 +118,25 @@ impl MqttTransport {
                 "no answer within {} s: check that it is up and that TCP gets through",
                 PATIENCE.as_secs()
             )),
-            Greeting::Failed(Failure::Version(cause) | Failure::Lost(cause)) => broker(cause),
-            Greeting::Forbidden(cause) => broker(format!(
-                "it does not let this vehicle use its topics ({cause}): check the broker's access rules"
+            Greeting::Failed(Failure::Lost(cause)) => {
+                broker(format!("{cause}: check that it is up and that TCP gets through"))
+            }
+            Greeting::Failed(Failure::Version(cause)) => broker(format!(
+                "it speaks neither MQTT 5 nor 3.1.1 with us ({cause}): check that uplink.mqtt.address is an MQTT broker"
             )),
-            Greeting::NobodyListens => broker(
-                "no cloud listens there: check that 'avl-cloud' runs with --mqtt for this broker".to_owned(),
-            ),
-            Greeting::NoWelcome => broker(format!(
-                "no welcome from the cloud within {} s: check that 'avl-cloud' is connected to it",
-                PATIENCE.as_secs()
-            )),
+            Greeting::Forbidden(cause) => ConnectError::BrokerForbids { address, cause },
+            Greeting::NobodyListens => ConnectError::BehindBroker {
+                address,
+                cause: "no cloud listens there: check that 'avl-cloud' runs with --mqtt for this broker"
+                    .to_owned(),
+            },
+            Greeting::NoWelcome => ConnectError::BehindBroker {
+                address,
+                cause: format!(
+                    "no welcome from the cloud within {} s: check that 'avl-cloud' is connected to it",
+                    PATIENCE.as_secs()
+                ),
+            },
             Greeting::Protocol(cause) => ConnectError::Protocol { cause },
         }
     }
