@@ -19,6 +19,14 @@ export interface Fix {
   quality: string;
   /** `ok`, or the reasons to doubt the fix, joined by commas. */
   verdict: string;
+  /** What only some gateways send; absent in older answers. */
+  satellites_in_view?: number | null;
+  vdop?: number | null;
+  pdop?: number | null;
+  /** `none`, `2d` or `3d`. */
+  fix_mode?: string | null;
+  /** Metres driven in all. */
+  odometer_m?: number | null;
 }
 
 /** A stored fix: its place in the vehicle's sequence, and when the cloud received it. */

@@ -11,6 +11,7 @@ import { watchTrack } from '../track/load';
 import { resolvePeriod } from '../track/period';
 import { Icon } from '../ui/icon';
 import { select, useUi } from '../ui/store';
+import { dilutions, modeText, satellitesText } from './fix-texts';
 import { useFleetTick } from './fleet-list';
 import { requestShow } from './show-request';
 import { StateMark } from './state-mark';
@@ -99,10 +100,11 @@ function Now({ vehicle, texts: { t, f, locale } }: { vehicle: Vehicle; texts: Te
       <dl className="facts">
         <Fact name={t('vehicle.course')} value={fix.course_deg === null ? dash : `${f.integer(fix.course_deg)}° ${compassPoint(fix.course_deg, locale)}`} />
         <Fact name={t('vehicle.altitude')} value={fix.alt_m === null ? dash : `${f.integer(fix.alt_m)} m`} />
-        <Fact name={t('vehicle.satellites')} value={fix.satellites === null ? dash : f.integer(fix.satellites)} />
-        <Fact name={t('vehicle.hdop')} value={fix.hdop === null ? dash : f.decimal(fix.hdop)} />
-        <Fact name={t('vehicle.quality')} value={named(t, 'quality', fix.quality)} />
+        <Fact name={t('vehicle.satellites')} value={satellitesText(fix, { t, f })} />
+        <Fact {...dilutions(fix, f)} />
+        <Fact name={t('vehicle.quality')} value={`${named(t, 'quality', fix.quality)} ${modeText(fix)}`.trim()} />
         <Fact name={t('vehicle.verdict')} value={verdictText(t, fix.verdict)} doubt={fix.verdict !== 'ok'} />
+        {fix.odometer_m != null && <Fact name={t('vehicle.odometer')} value={f.distance(fix.odometer_m)} />}
         <Fact name={t('vehicle.position')} value={fix.lat === null || fix.lon === null ? dash : `${fix.lat.toFixed(6)}, ${fix.lon.toFixed(6)}`} wide />
       </dl>
     </>
