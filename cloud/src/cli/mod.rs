@@ -16,6 +16,7 @@ mod openapi;
 mod place;
 mod process;
 mod release;
+mod replay;
 mod revoke;
 mod serve;
 mod sign_in;
@@ -61,6 +62,7 @@ enum Command {
     Migrate(migrate::Arguments),
     /// Print the API's OpenAPI 3.1 document
     Openapi,
+    Replay(replay::Arguments),
     Revoke(revoke::Arguments),
     /// Print a link that signs one browser in, once, within ten minutes
     SignIn(sign_in::Arguments),
@@ -83,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Crl(arguments) => crl::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
         Command::Openapi => openapi::run(),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::SignIn(arguments) => sign_in::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),

@@ -81,7 +81,7 @@ pub(crate) fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-fn start_log(format: LogFormat) {
+pub(crate) fn start_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

@@ -78,6 +78,23 @@ pub fn archive(settings: &KafkaSettings, data: &DataDir) -> anyhow::Result<Arc<d
     }
 }
 
+/// Kafka's, for those who only look.
+///
+/// # Errors
+/// When it cannot be opened.
+pub fn kafka_archive(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Archive>> {
+    kafka::archive(settings)
+}
+
+/// Kafka's, for a command that appends. Its topics are made when they are missing.
+///
+/// # Errors
+/// When no broker answers.
+pub async fn kafka_sink(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Journal>> {
+    kafka::make_topics(settings).await?;
+    kafka::sink(settings)
+}
+
 #[cfg(feature = "kafka")]
 // The other build's can fail where these cannot.
 #[allow(clippy::unnecessary_wraps)]
@@ -101,6 +118,10 @@ mod kafka {
             async move { probe.look().await }
         });
         Ok(())
+    }
+
+    pub(super) async fn make_topics(settings: &KafkaSettings) -> anyhow::Result<()> {
+        Ok(prepare_topics(settings).await?)
     }
 
     pub(super) fn sink(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Journal>> {
@@ -130,6 +151,11 @@ mod kafka {
 
     #[allow(clippy::unused_async)]
     pub(super) async fn prepare(_: &mut Server, _: &KafkaSettings) -> anyhow::Result<()> {
+        bail!(WITHOUT)
+    }
+
+    #[allow(clippy::unused_async)]
+    pub(super) async fn make_topics(_: &KafkaSettings) -> anyhow::Result<()> {
         bail!(WITHOUT)
     }
 

@@ -14,6 +14,7 @@ pub mod journal;
 mod parts;
 pub mod process;
 mod processing;
+pub mod replay;
 mod server;
 mod serving;
 mod store;

@@ -93,6 +93,36 @@ impl Cluster {
         Role::start(&arguments, &self.environment, &self.scene.log(&format!("api-{number}.log"))).await
     }
 
+    /// What `avl-cloud` itself says at the end: by SQL of the fleet, and of a vehicle by a store that is derived once more.
+    async fn account(&self, fleet: &Fleet) -> anyhow::Result<()> {
+        let (url, kafka) = (self.database.url(), self.kafka.bootstrap());
+        let servers = ["--kafka", kafka.as_str(), "--database", url.as_str()];
+        let arguments = [&["audit", "--fleet", "test", "--since", "3650d", "--json"][..], &servers].concat();
+        let report: serde_json::Value =
+            serde_json::from_str(&run("avl-cloud", &arguments).await?.success()?.stdout)?;
+        let (all, each) = (fleet.acknowledged(), fleet.acknowledged() / VEHICLES as u64);
+        anyhow::ensure!(
+            report["complete"] == true && report["missing"] == 0 && report["unprocessed"] == 0,
+            "{report}"
+        );
+        anyhow::ensure!(report["received"] == all && report["latency"]["fixes"] == all, "{report}");
+        let vehicles = report["vehicles"].as_array().context("no vehicles")?;
+        anyhow::ensure!(
+            vehicles.len() == VEHICLES && vehicles.iter().all(|one| one["received"] == each),
+            "{report}"
+        );
+
+        let again = self.scene.folder("again")?.display().to_string();
+        let arguments = ["replay", "--into", "store", "--kafka", &kafka, "--data-dir", &again];
+        run("avl-cloud", &arguments).await?.success()?;
+        let arguments =
+            ["audit", "--kafka", &kafka, "--data-dir", &again, "--vehicle", "test/v-0001", "--json"];
+        let report: serde_json::Value =
+            serde_json::from_str(&run("avl-cloud", &arguments).await?.success()?.stdout)?;
+        anyhow::ensure!(report["complete"] == true && report["received"] == each, "{report}");
+        Ok(())
+    }
+
     fn client(&self, api: &Role) -> anyhow::Result<Api> {
         let token = std::fs::read_to_string(self.scene.folder("api")?.join("api-token"))?;
         Api::new(api.doors().http.as_deref().context("no HTTP")?, &token)
@@ -269,6 +299,7 @@ fn every_role_comes_and_goes_under_load_and_each_fix_is_one_row() {
             judge_vehicle(api, &vehicle, &printed, &cluster.scene).await?;
             arrived?;
         }
+        cluster.account(&fleet).await?;
         for role in apis.iter_mut().chain([&mut processors[2], &mut first, &mut second, &mut cluster.ca]) {
             role.stop().await?;
         }

@@ -7,6 +7,7 @@
 //! Any number of processes may write, each its partitions of the journal. Tracks and the list of vehicles may be read from a
 //! replica; the ledger and places in the journal never are, since a replica that lags would call fixes missing.
 
+mod account;
 mod connect;
 mod copy;
 mod error;
@@ -34,6 +35,7 @@ use super::{
 use crate::journal::Partition;
 use connect::Address;
 
+pub use account::{FleetAccount, Latency, VehicleAccount, account};
 pub use error::OpenError;
 pub use migrate::{Licence, Status, Wishes, migrate, status};
 pub use settings::{DatabaseSettings, DatabaseSettingsError, DatabaseUrl};
