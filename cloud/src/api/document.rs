@@ -19,6 +19,7 @@ use super::problem::{PROBLEM_JSON, Problem};
     ),
     tags(
         (name = "vehicles", description = "Vehicles, positions, exports, completeness"),
+        (name = "mobile", description = "For apps: small answers, and only what has changed"),
         (name = "orders", description = "Commands and configurations for vehicles"),
         (name = "live", description = "The live stream"),
         (name = "sign-in", description = "Signing browsers in"),

@@ -14,6 +14,7 @@ mod document;
 mod extract;
 mod guard;
 mod live;
+mod mobile;
 mod observe;
 mod operation;
 mod orders;
@@ -34,8 +35,8 @@ mod tests;
 
 pub use auth::secret::SecretError;
 pub use observe::install_metrics;
-pub use router::{openapi, router};
-pub use server::serve;
+pub use router::{mobile_openapi, mobile_router, openapi, router};
+pub use server::serve_routes;
 pub use settings::{ApiSettings, SettingsError};
 pub use sign_in::{AskError, SignInLink, ask_for_link};
 pub use state::{ApiState, ApiStateError};

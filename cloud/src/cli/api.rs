@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use avl_cloud::config::Config;
 use avl_cloud::roles;
 
 use super::serve::{Common, Shared, serve};
@@ -29,10 +30,16 @@ pub(crate) struct Arguments {
     common: Common,
 }
 
+impl Arguments {
+    pub(crate) fn configure(self) -> anyhow::Result<Config> {
+        let mut config = self.common.load_role()?;
+        config.data_dir = self.data_dir.or(config.data_dir);
+        config.http = self.http.unwrap_or(config.http);
+        self.shared.lay_over(&mut config);
+        Ok(config)
+    }
+}
+
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let mut config = arguments.common.load_role()?;
-    config.data_dir = arguments.data_dir.or(config.data_dir);
-    config.http = arguments.http.unwrap_or(config.http);
-    arguments.shared.lay_over(&mut config);
-    serve(config, roles::api::run)
+    serve(arguments.configure()?, roles::api::run)
 }

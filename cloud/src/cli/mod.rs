@@ -12,6 +12,7 @@ mod configure;
 mod crl;
 mod database;
 mod migrate;
+mod mobile_api;
 mod openapi;
 mod place;
 mod process;
@@ -50,6 +51,11 @@ enum Command {
     Aggregate(aggregate::Arguments),
     Process(process::Arguments),
     Api(api::Arguments),
+    /// Run the apps' side alone: sign-in, vehicles, and positions as deltas in few bytes, over the database
+    ///
+    /// As 'avl-cloud api', with the routes under /mobile/v1 only: 'avl-cloud openapi --mobile' describes them. Give it the same
+    /// api-token and session-key.
+    MobileApi(api::Arguments),
     Ca(ca::Arguments),
     Audit(audit::Arguments),
     Broker(broker::Arguments),
@@ -60,8 +66,7 @@ enum Command {
     Release(release::Arguments),
     Crl(crl::Arguments),
     Migrate(migrate::Arguments),
-    /// Print the API's OpenAPI 3.1 document
-    Openapi,
+    Openapi(openapi::Arguments),
     Replay(replay::Arguments),
     Revoke(revoke::Arguments),
     /// Print a link that signs one browser in, once, within ten minutes
@@ -75,6 +80,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Aggregate(arguments) => aggregate::run(arguments),
         Command::Process(arguments) => process::run(arguments),
         Command::Api(arguments) => api::run(arguments),
+        Command::MobileApi(arguments) => mobile_api::run(arguments),
         Command::Ca(arguments) => ca::run(arguments),
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Broker(arguments) => broker::run(&arguments),
@@ -84,7 +90,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Release(arguments) => release::run(arguments),
         Command::Crl(arguments) => crl::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),
-        Command::Openapi => openapi::run(),
+        Command::Openapi(arguments) => openapi::run(&arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Revoke(arguments) => revoke::run(&arguments),
         Command::SignIn(arguments) => sign_in::run(&arguments),

@@ -6,6 +6,7 @@ use super::identity::Identity;
 use super::intake::{Doors, Inside};
 use super::journal::Source;
 use super::server::{self, Server};
+use super::serving::Side;
 use super::{fleet, identity, processing, serving, store};
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -42,5 +43,5 @@ async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let inside =
         Inside { journal: journal.sink()?, store: Arc::clone(&store), control: control.clone(), deny };
     doors.serve(server, service, Some(inside))?;
-    serving::serve(server, http, data, store, feed, control)
+    serving::serve(server, Side::All, http, data, store, feed, control)
 }

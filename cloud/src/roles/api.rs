@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::server::{self, Server};
+use super::serving::Side;
 use super::store::{self, Schema};
 use super::{fleet, serving};
 use crate::config::Config;
@@ -15,11 +16,12 @@ use crate::live::LiveFeed;
 /// When a part cannot start, or ends before it is told to.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
     let data = DataDir::create(config.needed_data_dir()?)?;
-    server::run("api", config, shutdown, async |server: &mut Server| compose(server, &data).await).await
+    server::run("api", config, shutdown, async |server: &mut Server| compose(server, &data, Side::All).await)
+        .await
 }
 
-async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
+pub(super) async fn compose(server: &mut Server, data: &DataDir, side: Side) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = Arc::new(store::shared(server, Schema::Theirs).await?);
-    serving::serve(server, http, data, store, LiveFeed::default(), fleet::registry(data).control()?)
+    serving::serve(server, side, http, data, store, LiveFeed::default(), fleet::registry(data).control()?)
 }

@@ -11,6 +11,7 @@ mod fleet;
 mod identity;
 mod intake;
 pub mod journal;
+pub mod mobile_api;
 mod parts;
 pub mod process;
 mod processing;

@@ -14,6 +14,13 @@ use crate::fleet::listener;
 use crate::live::LiveFeed;
 use crate::store::Store;
 
+/// What is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    All,
+    Mobile,
+}
+
 /// Open before anything is waited for.
 pub(super) async fn bind(server: &mut Server) -> anyhow::Result<TcpListener> {
     let listener = listener::bind(server.config.http, "HTTP", "--http").await?;
@@ -25,6 +32,7 @@ pub(super) async fn bind(server: &mut Server) -> anyhow::Result<TcpListener> {
 
 pub(super) fn serve(
     server: &mut Server,
+    side: Side,
     listener: TcpListener,
     data: &DataDir,
     store: Arc<dyn Store>,
@@ -37,7 +45,11 @@ pub(super) fn serve(
         let stopped = async move {
             let _ = stop.wait_for(|&stop| stop).await;
         };
-        if let Err(error) = api::serve(listener, state, stopped).await {
+        let service = match side {
+            Side::All => api::router(state.clone()),
+            Side::Mobile => api::mobile_router(state.clone()),
+        };
+        if let Err(error) = api::serve_routes(listener, state, service, stopped).await {
             tracing::error!(%error, "HTTP stopped");
         }
     });

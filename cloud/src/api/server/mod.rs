@@ -19,7 +19,6 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use self::stall::StallGuard;
-use super::router::router;
 use super::state::{ApiState, drained};
 
 /// From the first byte of a connection, or the end of the last answer, to the end of the next request's headers:
@@ -38,16 +37,17 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalAddress(pub(crate) SocketAddr);
 
-/// Serves until `shutdown` completes, then lets answers that have begun come to their end.
+/// Serves these routes until `shutdown` completes, then lets answers that have begun come to their end.
 ///
 /// # Errors
 /// When the listener is not bound.
-pub async fn serve(
+pub async fn serve_routes(
     listener: TcpListener,
     state: ApiState,
+    service: axum::Router,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    tracing::info!(address = %listener.local_addr()?, "API and page are served");
+    tracing::info!(address = %listener.local_addr()?, "HTTP is served");
     let hub = {
         let state = state.clone();
         let feed = state.feed.subscribe();
@@ -55,7 +55,6 @@ pub async fn serve(
         tokio::spawn(async move { state.hub.run(feed, draining).await })
     };
     let connections = Arc::new(Semaphore::new(state.settings.max_connections));
-    let service = router(state.clone());
     let mut at_work = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {

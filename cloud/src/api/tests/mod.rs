@@ -6,6 +6,7 @@ mod connections;
 mod document;
 mod exports;
 mod live;
+mod mobile;
 mod orders;
 mod positions;
 mod sign_in;
@@ -25,7 +26,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 
 use super::state::ApiState;
-use super::{ApiSettings, router, serve};
+use super::{ApiSettings, mobile_openapi, mobile_router, router, serve_routes};
 use crate::fleet::control::Control;
 use crate::journal::Partition;
 use crate::live::LiveFeed;
@@ -138,7 +139,8 @@ impl Fixture {
         let (stop, stopped) = oneshot::channel();
         let state = self.state.clone();
         let task = tokio::spawn(async move {
-            serve(listener, state, async {
+            let service = router(state.clone());
+            serve_routes(listener, state, service, async {
                 let _ = stopped.await;
             })
             .await
