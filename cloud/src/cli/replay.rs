@@ -22,7 +22,7 @@ use super::serve::{Shared, start_log};
 /// Into a store: rows and ledger are derived once more, into a database (after 'avl-cloud migrate') or a data directory that has
 /// seen none of the journal; then start the processors, which go on from there. Into the journal: the entries of a file
 /// (journal.sqlite, or a backup of it) are appended to Kafka, which is also how an installation moves from one to the
-/// other. Whatever is there already is dropped by the ledger, so either may be repeated. Prints one JSON object with counts.
+/// other; what is there already is dropped by the ledger, so it may be repeated. Prints one JSON object with counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   avl-cloud replay --into store --kafka k1:9092 --database postgres://avl@db/new   derive an empty database again

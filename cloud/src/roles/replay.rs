@@ -1,6 +1,6 @@
 //! The journal once more: into an empty store, or into another journal.
 //!
-//! Either may be done twice: the ledger drops what is there already.
+//! Appended twice is stored once: the ledger drops what is there already.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
