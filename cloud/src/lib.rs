@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod journal;
 pub mod live;
 pub mod meters;
+pub mod outlet;
 pub mod process;
 pub mod roles;
 pub mod store;

@@ -20,6 +20,15 @@ pub const JOURNAL_BYTES: &str = "avl_journal_bytes_total";
 pub const JOURNAL_ERRORS: &str = "avl_journal_errors_total";
 pub const JOURNAL_COMMIT_SECONDS: &str = "avl_journal_commit_seconds";
 
+pub const KAFKA_RENEWED: &str = "avl_kafka_producers_renewed_total";
+
+pub const LIVE_BEHIND: &str = "avl_live_behind_seconds";
+pub const LIVE_REFUSED: &str = "avl_live_refused_total";
+
+pub const PUBLISHED: &str = "avl_publish_messages_total";
+pub const PUBLISH_LAG: &str = "avl_publish_lag_entries";
+pub const PUBLISH_ERRORS: &str = "avl_publish_errors_total";
+
 pub const PROCESS_STORED: &str = "avl_process_stored_total";
 pub const PROCESS_DUPLICATES: &str = "avl_process_duplicates_total";
 pub const PROCESS_REFUSED: &str = "avl_process_refused_total";
@@ -62,6 +71,16 @@ pub fn describe() {
     counter(JOURNAL_BYTES, "Bytes of these entries");
     counter(JOURNAL_ERRORS, "Group commits that failed");
     describe_histogram!(JOURNAL_COMMIT_SECONDS, Unit::Seconds, "One group commit, fsync included");
+    counter(KAFKA_RENEWED, "Producers that were made anew because Kafka's client had given up on them");
+    describe_gauge!(
+        LIVE_BEHIND,
+        Unit::Seconds,
+        "Age of the newest position read from Kafka, since the cloud received it"
+    );
+    counter(LIVE_REFUSED, "Messages among the positions that are none");
+    describe_counter!(PUBLISHED, "Messages published, by topic; repetitions included");
+    describe_gauge!(PUBLISH_LAG, "Journal entries processed and not published yet");
+    counter(PUBLISH_ERRORS, "Attempts to publish that failed and are tried again");
     counter(PROCESS_STORED, "Fixes stored, each once");
     counter(PROCESS_DUPLICATES, "Fixes dropped because the ledger had them");
     counter(PROCESS_REFUSED, "Journal entries that cannot be decoded; they stay in the journal");

@@ -16,6 +16,7 @@ mod mobile_api;
 mod openapi;
 mod place;
 mod process;
+mod rejects;
 mod release;
 mod replay;
 mod revoke;
@@ -63,6 +64,7 @@ enum Command {
     #[command(name = "command")]
     Order(command::Arguments),
     Configure(configure::Arguments),
+    Rejects(rejects::Arguments),
     Release(release::Arguments),
     Crl(crl::Arguments),
     Migrate(migrate::Arguments),
@@ -87,6 +89,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Certificate(arguments) => certificate::run(&arguments),
         Command::Order(arguments) => command::run(arguments),
         Command::Configure(arguments) => configure::run(&arguments),
+        Command::Rejects(arguments) => rejects::run(&arguments),
         Command::Release(arguments) => release::run(arguments),
         Command::Crl(arguments) => crl::run(&arguments),
         Command::Migrate(arguments) => migrate::run(&arguments),

@@ -139,8 +139,18 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub offset: u64,
-    /// `Err` says why an entry of this offset cannot be understood; a reader counts it and goes on.
-    pub record: Result<Record, String>,
+    /// `Err` is an entry that cannot be understood; a reader counts it and goes on.
+    pub record: Result<Record, Unreadable>,
+}
+
+/// What nobody can understand, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    pub reason: String,
+    /// Where a vehicle's name should stand.
+    pub key: Option<Bytes>,
+    pub received_at: Option<UtcMillis>,
+    pub value: Bytes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

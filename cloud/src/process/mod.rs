@@ -4,10 +4,13 @@
 //! work and never data. An entry that cannot be decoded is counted, stays in the journal, and blocks nothing; a store
 //! that does not answer blocks everything, and is asked again until it does.
 //!
+//! What was committed is published where there is an outlet, behind the commits and bounded: see `publish`.
+//!
 //! Each partition has a worker of its own. When a partition goes to another process, its worker ends first and the
 //! journal is told then; should it be too slow for that, the store refuses what it still commits.
 
 mod plan;
+mod publish;
 mod worker;
 
 use std::collections::HashMap;
@@ -19,6 +22,7 @@ use tokio::task::JoinHandle;
 
 use crate::journal::{Archive, Event, JournalError, Partition, PartitionReader, ReadLimit, Subscription};
 use crate::live::LiveFeed;
+use crate::outlet::Outlet;
 use crate::store::{Store, StoreError};
 use worker::Worker;
 
@@ -55,6 +59,7 @@ impl StartError {
 pub struct Processor {
     store: Arc<dyn Store>,
     feed: LiveFeed,
+    outlet: Option<Arc<dyn Outlet>>,
     owner: String,
 }
 
@@ -62,7 +67,13 @@ impl Processor {
     #[must_use]
     pub fn new(store: Arc<dyn Store>, feed: LiveFeed) -> Self {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        Self { store, feed, owner: format!("{host} process {}", std::process::id()) }
+        Self { store, feed, outlet: None, owner: format!("{host} process {}", std::process::id()) }
+    }
+
+    /// Publishes what was processed there too.
+    #[must_use]
+    pub fn publishing(self, outlet: Option<Arc<dyn Outlet>>) -> Self {
+        Self { outlet, ..self }
     }
 
     /// Refuses a journal that ends before what the store has processed: its next entries would get offsets that the
@@ -120,7 +131,7 @@ impl Processor {
 
     fn worker(&self, reader: Box<dyn PartitionReader>) -> Worker {
         let (store, feed, owner) = (Arc::clone(&self.store), self.feed.clone(), self.owner.clone());
-        Worker { reader, store, feed, owner }
+        Worker { reader, store, feed, outlet: self.outlet.clone(), owner }
     }
 }
 

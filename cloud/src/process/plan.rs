@@ -5,14 +5,30 @@ use avl_shared::link::{DeclareLost, Hello, LossReason, ranges_from_message};
 use avl_shared::sequence::Epoch;
 use prost::Message;
 
-use crate::journal::{Entry, Kind, Record};
-use crate::store::{Change, MAX_SEQUENCE};
+use crate::journal::{Entry, Kind, Record, Unreadable};
+use crate::outlet::Reject;
+use crate::store::{Change, MAX_SEQUENCE, Refused};
 
 /// An entry that can never be processed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     pub offset: u64,
-    pub reason: String,
+    pub reject: Reject,
+}
+
+impl Refusal {
+    /// For the store, where operators look; the value stays in the journal.
+    #[must_use]
+    pub fn refused(&self) -> Refused {
+        let Reject { reason, key, received_at, value } = &self.reject;
+        Refused {
+            offset: self.offset,
+            reason: reason.clone(),
+            key: key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned()).unwrap_or_default(),
+            received_at: *received_at,
+            bytes: value.len() as u64,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -32,18 +48,31 @@ pub fn plan(entries: &[Entry], max_fixes: usize) -> Plan {
         if fixes >= max_fixes {
             break;
         }
-        match entry.record.as_ref().map_err(Clone::clone).and_then(changes_of) {
+        match understand(entry) {
             Ok(change) => {
                 if let Change::Fixes { fixes: new, .. } = &change {
                     fixes += new.len();
                 }
                 plan.changes.push(change);
             }
-            Err(reason) => plan.refused.push(Refusal { offset: entry.offset, reason }),
+            Err(reject) => plan.refused.push(Refusal { offset: entry.offset, reject }),
         }
         plan.next_offset = entry.offset + 1;
     }
     plan
+}
+
+fn understand(entry: &Entry) -> Result<Change, Reject> {
+    let record = entry.record.as_ref().map_err(|unreadable| {
+        let Unreadable { reason, key, received_at, value } = unreadable.clone();
+        Reject { reason, key, received_at, value }
+    })?;
+    changes_of(record).map_err(|reason| Reject {
+        reason,
+        key: Some(record.vehicle.to_string().into()),
+        received_at: Some(record.received_at),
+        value: record.value.clone(),
+    })
 }
 
 /// # Errors

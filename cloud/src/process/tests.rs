@@ -1,21 +1,25 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use avl_shared::batch::{Batch, encode};
 use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::{DeclareLost, Hello, LossReason, message};
+use avl_shared::record;
 use avl_shared::sequence::{Epoch, RangeSet};
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::*;
 use crate::journal::sqlite::SqliteJournal;
-use crate::journal::{Entry, Journal, Kind, Record, Transport};
+use crate::journal::{Entry, Journal, Kind, Record, Transport, Unreadable};
+use crate::outlet::{Message, OutletError, Receipt, Stream};
 use crate::store::conformance::{fix, van};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Claim, Commit, Committed, EpochLedger, Position, PositionQuery, VehicleSummary};
+use crate::store::{Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, VehicleSummary};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -36,9 +40,15 @@ fn entry(offset: u64, record: Record) -> Entry {
 fn poison_is_named_and_the_rest_goes_on() {
     let lost = DeclareLost { epoch: 7, ranges: vec![message::Range { first: 9, last: 3 }], reason: 1 };
     let hello = Hello { epoch: 7, next_sequence: u64::MAX, ..Hello::default() };
+    let unreadable = Unreadable {
+        reason: "unknown kind 77".to_owned(),
+        key: None,
+        received_at: None,
+        value: Bytes::from_static(b"as it came"),
+    };
     let entries = [
         entry(4, record(Kind::Batch, &b"not a batch"[..])),
-        Entry { offset: 5, record: Err("unknown kind 77".to_owned()) },
+        Entry { offset: 5, record: Err(unreadable) },
         entry(6, record(Kind::Lost, lost.encode_to_vec())),
         entry(7, record(Kind::Known, hello.encode_to_vec())),
         entry(9, batch(0, 3)),
@@ -46,6 +56,12 @@ fn poison_is_named_and_the_rest_goes_on() {
     let plan = plan(&entries, 100);
     assert_eq!(plan.refused.iter().map(|refused| refused.offset).collect::<Vec<_>>(), [4, 5, 6, 7]);
     assert_eq!((plan.changes.len(), plan.next_offset), (1, 10));
+    let rejects: Vec<_> = plan.refused.iter().map(|refused| &refused.reject).collect();
+    assert_eq!(
+        (&rejects[0].value[..], rejects[0].key.as_deref()),
+        (&b"not a batch"[..], Some(&b"demo/van-1"[..]))
+    );
+    assert_eq!((&rejects[1].value[..], rejects[1].reason.as_str()), (&b"as it came"[..], "unknown kind 77"));
 }
 
 #[test]
@@ -129,6 +145,14 @@ impl Store for Forgetful {
 
     async fn claim(&self, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
         self.inner.claim(partition, owner).await
+    }
+
+    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
+        self.inner.published(partition, generation, offset).await
+    }
+
+    async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {
+        self.inner.refused(limit).await
     }
 
     async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError> {
@@ -250,4 +274,97 @@ async fn a_partition_goes_over_when_its_worker_has_ended_and_comes_back() {
         4,
         "claimed once a turn"
     );
+}
+
+/// Takes what is published, and answers only as often as it is told to.
+#[derive(Default)]
+struct Board {
+    taken: Mutex<Vec<(Stream, Message)>>,
+    refusals: AtomicUsize,
+    /// Whether it has taken the last ones.
+    accepted: AtomicBool,
+}
+
+impl Board {
+    fn sequences(&self) -> Vec<u64> {
+        let taken = self.taken.lock().unwrap();
+        let positions = taken.iter().filter(|(stream, _)| *stream == Stream::Positions);
+        positions.map(|(_, message)| record::Position::decode(&message.value[..]).unwrap().sequence).collect()
+    }
+}
+
+#[async_trait]
+impl Outlet for Board {
+    fn source(&self) -> &str {
+        "journal"
+    }
+
+    fn carries(&self, _: Stream) -> bool {
+        true
+    }
+
+    async fn publish(
+        &self,
+        stream: Stream,
+        _: Option<Partition>,
+        messages: Vec<Message>,
+    ) -> Result<Receipt, OutletError> {
+        self.taken.lock().unwrap().extend(messages.into_iter().map(|message| (stream, message)));
+        let refuse = |refusals: usize| refusals.checked_sub(1);
+        match self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, refuse) {
+            Ok(_) => Ok(Box::pin(async { Err(OutletError::Unavailable("gone".to_owned())) })),
+            Err(_) => {
+                self.accepted.store(true, Ordering::SeqCst);
+                Ok(Box::pin(async { Ok(()) }))
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_new_fix_is_published_once_in_order_and_poison_with_its_reason() {
+    let world = World::new();
+    for record in [batch(0, 10), record(Kind::Batch, &b"not a batch"[..]), batch(5, 10)] {
+        world.append(record).await;
+    }
+    let board = Arc::new(Board::default());
+    let processor = world.processor(world.store.clone()).publishing(Some(board.clone()));
+    processor.catch_up(&*world.journal).await.unwrap();
+    assert_eq!(board.sequences(), (0..15).collect::<Vec<_>>());
+    let taken = board.taken.lock().unwrap().clone();
+    let (_, reject) = taken.iter().find(|(stream, _)| *stream == Stream::Rejects).unwrap();
+    assert_eq!((&reject.value[..], reject.key.as_deref()), (&b"not a batch"[..], Some(&b"demo/van-1"[..])));
+    let header = |name| &reject.headers.iter().find(|(key, _)| *key == name).unwrap().1;
+    assert_eq!(
+        [header("source"), header("source-partition"), header("source-offset"), header("received-at")],
+        ["journal", "0", "1", "5"]
+    );
+    assert!(header("reason").contains("batch"), "{}", header("reason"));
+    let claim = world.store.claim(Partition::FIRST, "test").await.unwrap();
+    assert_eq!(claim.published_offset, 3, "noted at the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_processed_and_not_published_is_published_by_whoever_comes_next() {
+    let world = World::new();
+    world.append(batch(0, 10)).await;
+    // Processed before there was somebody to publish.
+    world.processor(world.store.clone()).catch_up(&*world.journal).await.unwrap();
+    world.append(batch(10, 10)).await;
+    // Twice the answer is that it failed: both times all of it comes again.
+    let board = Arc::new(Board { refusals: AtomicUsize::new(2), ..Board::default() });
+    let processor = world.processor(world.store.clone()).publishing(Some(board.clone()));
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(processor.run(Box::new(world.journal.subscribe()), stopped));
+    while !board.accepted.load(Ordering::SeqCst) || !board.sequences().ends_with(&[19]) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    let first: Vec<u64> = board.sequences().into_iter().filter(|number| seen.insert(*number)).collect();
+    assert_eq!(first, (0..20).collect::<Vec<_>>(), "the first copies are all there and in order");
+    assert!(board.sequences().len() > 20, "some came again");
+    let claim = world.store.claim(Partition::FIRST, "test").await.unwrap();
+    assert_eq!((claim.published_offset, claim.next_offset), (2, 2));
 }

@@ -4,13 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{bail, ensure};
 use tokio::sync::watch;
 
-use super::plan::plan;
+use super::plan::{Refusal, plan};
+use super::publish::{Job, Publisher};
 use super::{MAX_FIXES, READ, StartError};
-use crate::journal::{Partition, PartitionReader, Stretch};
+use crate::journal::{Entry, Partition, PartitionReader, Stretch};
 use crate::live::{LiveFeed, LiveUpdate};
 use crate::meters;
+use crate::outlet::Outlet;
 use crate::store::{Claim, Commit, Store};
 
 /// How long one look for new entries takes when there are none.
@@ -22,8 +25,39 @@ pub(super) struct Worker {
     pub(super) reader: Box<dyn PartitionReader>,
     pub(super) store: Arc<dyn Store>,
     pub(super) feed: LiveFeed,
+    pub(super) outlet: Option<Arc<dyn Outlet>>,
     /// For operators who look into the store.
     pub(super) owner: String,
+}
+
+/// The partition, as long as it is ours.
+struct Tenure {
+    generation: u64,
+    next_offset: u64,
+    publisher: Option<Publisher>,
+}
+
+impl Tenure {
+    /// Resolves when the partition must be claimed again.
+    async fn interrupted(&self) {
+        match &self.publisher {
+            Some(publisher) => publisher.interrupted().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn publish(&self, job: Job) -> anyhow::Result<()> {
+        if let Some(publisher) = &self.publisher {
+            ensure!(publisher.publish(job).await, "publishing was interrupted");
+        }
+        Ok(())
+    }
+
+    async fn finish(self) {
+        if let Some(publisher) = self.publisher {
+            publisher.finish().await;
+        }
+    }
 }
 
 impl Worker {
@@ -35,19 +69,16 @@ impl Worker {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let partition = self.partition();
         let mut pause = FIRST_PAUSE;
-        let mut claim = None;
+        let mut tenure = None;
         while !*stop.borrow() {
-            match self.step(claim, &mut stop).await {
-                Ok(next) => {
-                    claim = Some(next);
-                    pause = FIRST_PAUSE;
-                }
+            match self.step(&mut tenure, &mut stop).await {
+                Ok(()) => pause = FIRST_PAUSE,
                 Err(error) => {
                     metrics::counter!(meters::PROCESS_ERRORS).increment(1);
                     tracing::error!(%partition, "processing stands still ({error:#}); trying again in {pause:?}");
                     // The failed transaction may have been applied all the same, and one that was refused shows that
                     // somebody else had the partition meanwhile: claim it again, and ask where it stands.
-                    claim = None;
+                    tenure = None;
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         _ = stop.wait_for(|&stop| stop) => {}
@@ -56,76 +87,146 @@ impl Worker {
                 }
             }
         }
+        if let Some(tenure) = tenure {
+            tenure.finish().await;
+        }
         self.show_lag(0);
     }
 
     /// Processes everything that is in the partition now.
     pub(super) async fn catch_up(&mut self) -> anyhow::Result<()> {
         let end = self.reader.bounds().await?.end;
-        let mut claim = self.claim().await?;
         let (_go, mut stop) = watch::channel(false);
-        while claim.next_offset < end {
-            claim = self.step(Some(claim), &mut stop).await?;
+        let mut tenure = self.claim(&mut stop).await?;
+        while tenure.as_ref().is_some_and(|tenure| tenure.next_offset < end) {
+            self.step(&mut tenure, &mut stop).await?;
+        }
+        if let Some(tenure) = tenure {
+            tenure.finish().await;
         }
         Ok(())
     }
 
     async fn step(
         &mut self,
-        claim: Option<Claim>,
+        tenure: &mut Option<Tenure>,
         stop: &mut watch::Receiver<bool>,
-    ) -> anyhow::Result<Claim> {
-        let claim = match claim {
-            Some(claim) => claim,
-            None => self.claim().await?,
+    ) -> anyhow::Result<()> {
+        let tenure = match tenure {
+            Some(tenure) => tenure,
+            None => match self.claim(stop).await? {
+                Some(claimed) => tenure.insert(claimed),
+                None => return Ok(()),
+            },
         };
         let read = tokio::select! {
-            read = self.reader.read(claim.next_offset, READ, PATIENCE) => read?,
-            _ = stop.wait_for(|&stop| stop) => return Ok(claim),
+            read = self.reader.read(tenure.next_offset, READ, PATIENCE) => read?,
+            () = tenure.interrupted() => bail!("publishing was interrupted"),
+            _ = stop.wait_for(|&stop| stop) => return Ok(()),
         };
-        self.process(claim, read).await
+        self.process(tenure, read, stop).await
     }
 
+    /// `None` when it is told to stop: before everything older is given to be published, nothing newer may be.
+    ///
     /// # Errors
     /// When the journal ends before what was processed: what comes next would be taken for done.
-    async fn claim(&mut self) -> anyhow::Result<Claim> {
-        let claim = self.store.claim(self.partition(), &self.owner).await?;
+    async fn claim(&mut self, stop: &mut watch::Receiver<bool>) -> anyhow::Result<Option<Tenure>> {
+        let partition = self.partition();
+        let claim = self.store.claim(partition, &self.owner).await?;
         let bounds = self.reader.bounds().await?;
-        check(self.partition(), claim.next_offset, &bounds)?;
+        check(partition, claim.next_offset, &bounds)?;
         if claim.next_offset < bounds.start {
             let gone = claim.next_offset..bounds.start;
-            tracing::warn!(partition = %self.partition(), ?gone, "entries were deleted from the journal before they were processed");
+            tracing::warn!(%partition, ?gone, "entries were deleted from the journal before they were processed");
         }
-        Ok(claim)
+        let Claim { generation, next_offset, published_offset } = claim;
+        let publisher = self.outlet.clone().map(|outlet| {
+            let store = Arc::clone(&self.store);
+            Publisher::start(outlet, store, partition, generation, published_offset)
+        });
+        let tenure = Tenure { generation, next_offset, publisher };
+        if tenure.publisher.is_some() {
+            tokio::select! {
+                again = self.publish_again(&tenure, published_offset, bounds.start) => again?,
+                _ = stop.wait_for(|&stop| stop) => return Ok(None),
+            }
+        }
+        Ok(Some(tenure))
     }
 
-    async fn process(&mut self, claim: Claim, read: Stretch) -> anyhow::Result<Claim> {
+    /// What was processed and is not known to be published: the journal tells it again.
+    async fn publish_again(&mut self, tenure: &Tenure, published: u64, oldest: u64) -> anyhow::Result<()> {
+        let (partition, goal) = (self.partition(), tenure.next_offset);
+        if published < oldest.min(goal) {
+            let gone = published..oldest.min(goal);
+            tracing::warn!(%partition, ?gone, "entries were deleted from the journal before they were published");
+        }
+        let mut next = published;
+        while next < goal {
+            let read = tokio::select! {
+                read = self.reader.read(next, READ, PATIENCE) => read?,
+                () = tenure.interrupted() => bail!("publishing was interrupted"),
+            };
+            let entries: Vec<Entry> = read.entries.into_iter().filter(|entry| entry.offset < goal).collect();
+            if entries.is_empty() {
+                // A hole up to the end of what was processed.
+                break;
+            }
+            let plan = tokio::task::spawn_blocking(move || plan(&entries, MAX_FIXES)).await?;
+            next = plan.next_offset;
+            let (changes, refused) = (plan.changes.into(), plan.refused);
+            tenure.publish(Job { end: next, changes, fresh: None, refused }).await?;
+        }
+        if published < goal {
+            tracing::info!(%partition, again = ?(published..goal), "what a stop has left open is published again");
+        }
+        Ok(())
+    }
+
+    async fn process(
+        &mut self,
+        tenure: &mut Tenure,
+        read: Stretch,
+        stop: &mut watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         let Stretch { entries, end } = read;
         if entries.is_empty() {
             self.show_lag(0);
-            return Ok(claim);
+            return Ok(());
         }
         let plan = tokio::task::spawn_blocking(move || plan(&entries, MAX_FIXES)).await?;
         let partition = self.partition();
-        for refused in &plan.refused {
+        for Refusal { offset, reject } in &plan.refused {
             metrics::counter!(meters::PROCESS_REFUSED).increment(1);
-            tracing::error!(
-                %partition,
-                offset = refused.offset,
-                reason = refused.reason,
-                "journal entry cannot be processed; it is kept"
-            );
+            let reason = &reject.reason;
+            tracing::error!(%partition, offset, reason, "journal entry cannot be processed; it is kept");
         }
-        let next_offset = plan.next_offset;
-        let commit = Commit { partition, generation: claim.generation, changes: plan.changes, next_offset };
-        let committed = self.store.commit(commit).await?;
+        let (next_offset, changes) = (plan.next_offset, Arc::from(plan.changes));
+        let committed = self
+            .store
+            .commit(Commit {
+                partition,
+                generation: tenure.generation,
+                changes: Arc::clone(&changes),
+                refused: plan.refused.iter().map(Refusal::refused).collect(),
+                next_offset,
+            })
+            .await?;
+        tenure.next_offset = next_offset;
         metrics::counter!(meters::PROCESS_STORED).increment(committed.stored);
         metrics::counter!(meters::PROCESS_DUPLICATES).increment(committed.duplicates);
         self.show_lag(end.saturating_sub(next_offset));
         let updates =
             committed.newest.into_iter().map(|(vehicle, position)| LiveUpdate { vehicle, position });
         self.feed.publish(updates.collect());
-        Ok(Claim { next_offset, ..claim })
+        let (fresh, refused) = (Some(committed.fresh), plan.refused);
+        let job = Job { end: next_offset, changes, fresh, refused };
+        // Brokers that are away must not keep us from stopping: the next owner publishes it.
+        tokio::select! {
+            published = tenure.publish(job) => published,
+            _ = stop.wait_for(|&stop| stop) => Ok(()),
+        }
     }
 
     #[allow(clippy::cast_precision_loss)]

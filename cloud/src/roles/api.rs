@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::server::{self, Server};
 use super::serving::Side;
 use super::store::{self, Schema};
-use super::{fleet, serving};
+use super::{fleet, journal, serving};
 use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::live::LiveFeed;
+use crate::store::Store;
 
 /// Runs until `shutdown` completes; answers that have begun come to their end.
 ///
@@ -23,5 +23,6 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 pub(super) async fn compose(server: &mut Server, data: &DataDir, side: Side) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = Arc::new(store::shared(server, Schema::Theirs).await?);
-    serving::serve(server, side, http, data, store, LiveFeed::default(), fleet::registry(data).control()?)
+    let feed = journal::follow_positions(server, Arc::clone(&store) as Arc<dyn Store>)?;
+    serving::serve(server, side, http, data, store, feed, fleet::registry(data).control()?)
 }

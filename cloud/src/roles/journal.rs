@@ -9,6 +9,9 @@ use crate::data_dir::DataDir;
 use crate::journal::kafka::KafkaSettings;
 use crate::journal::sqlite::SqliteJournal;
 use crate::journal::{Archive, Journal, Subscription};
+use crate::live::LiveFeed;
+use crate::outlet::Outlet;
+use crate::store::Store;
 
 /// A journal that is there; its sides are opened as they are needed.
 pub(super) enum Source {
@@ -65,6 +68,26 @@ impl Source {
             Self::Kafka(settings) => kafka::subscription(settings),
         }
     }
+
+    /// Where what is processed is published; the embedded journal has none.
+    pub(super) fn outlet(&self) -> anyhow::Result<Option<Arc<dyn Outlet>>> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Kafka(settings) => kafka::outlet(settings).map(Some),
+        }
+    }
+}
+
+/// The live feed of a process that does not process: what others publish. Empty where no Kafka is named.
+pub(super) fn follow_positions(server: &mut Server, store: Arc<dyn Store>) -> anyhow::Result<LiveFeed> {
+    let feed = LiveFeed::default();
+    let settings = server.config.kafka.clone();
+    if settings.bootstrap.is_some() && settings.positions {
+        kafka::follow_positions(server, settings, store, feed.clone())?;
+    } else {
+        tracing::warn!("no Kafka with positions is named: the live map stands still between two loads");
+    }
+    Ok(feed)
 }
 
 /// For those who only look.
@@ -101,10 +124,11 @@ pub async fn kafka_sink(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Jour
 mod kafka {
     use std::sync::Arc;
 
-    use super::Server;
+    use super::super::parts::Stage;
+    use super::{LiveFeed, Outlet, Server, Store};
     use crate::journal::kafka::{
-        KafkaArchive, KafkaJournal, KafkaProbe, KafkaSettings, SetupError, prepare as prepare_topics,
-        subscribe,
+        KafkaArchive, KafkaJournal, KafkaOutlet, KafkaProbe, KafkaSettings, SetupError,
+        prepare as prepare_topics, subscribe,
     };
     use crate::journal::{Archive, Journal, Subscription};
 
@@ -135,6 +159,21 @@ mod kafka {
     pub(super) fn subscription(settings: &KafkaSettings) -> anyhow::Result<Box<dyn Subscription>> {
         Ok(subscribe(settings)?)
     }
+
+    pub(super) fn outlet(settings: &KafkaSettings) -> anyhow::Result<Arc<dyn Outlet>> {
+        Ok(Arc::new(KafkaOutlet::open(settings)?))
+    }
+
+    pub(super) fn follow_positions(
+        server: &mut Server,
+        settings: KafkaSettings,
+        store: Arc<dyn Store>,
+        feed: LiveFeed,
+    ) -> anyhow::Result<()> {
+        let follow = |stop| crate::journal::kafka::follow_positions(settings, store, feed, stop);
+        server.parts.start(Stage::Serve, "live feed", follow);
+        Ok(())
+    }
 }
 
 #[cfg(not(feature = "kafka"))]
@@ -143,7 +182,7 @@ mod kafka {
 
     use anyhow::bail;
 
-    use super::Server;
+    use super::{LiveFeed, Outlet, Server, Store};
     use crate::journal::kafka::KafkaSettings;
     use crate::journal::{Archive, Journal, Subscription};
 
@@ -168,6 +207,19 @@ mod kafka {
     }
 
     pub(super) fn subscription(_: &KafkaSettings) -> anyhow::Result<Box<dyn Subscription>> {
+        bail!(WITHOUT)
+    }
+
+    pub(super) fn outlet(_: &KafkaSettings) -> anyhow::Result<Arc<dyn Outlet>> {
+        bail!(WITHOUT)
+    }
+
+    pub(super) fn follow_positions(
+        _: &mut Server,
+        _: KafkaSettings,
+        _: Arc<dyn Store>,
+        _: LiveFeed,
+    ) -> anyhow::Result<()> {
         bail!(WITHOUT)
     }
 }

@@ -20,7 +20,7 @@ pub(super) async fn start(
     store: Arc<dyn Store>,
     feed: LiveFeed,
 ) -> anyhow::Result<()> {
-    let processor = Processor::new(store, feed);
+    let processor = Processor::new(store, feed).publishing(journal.outlet()?);
     let archive = journal.archive()?;
     let check = async || processor.check_start(&*archive).await;
     server.wait_for("journal and store", StartError::may_pass, check).await?;

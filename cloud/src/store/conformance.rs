@@ -9,7 +9,8 @@ use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use proptest::prelude::*;
 
 use super::{
-    Change, Claim, Commit, Committed, EpochLedger, Position, PositionCursor, PositionQuery, Store, StoreError,
+    Change, Claim, Commit, Committed, EpochLedger, Position, PositionCursor, PositionQuery, Refused, Store,
+    StoreError,
 };
 use crate::journal::Partition;
 
@@ -20,7 +21,8 @@ macro_rules! suite {
         crate::store::conformance::suite!(@each $fresh:
             a_fix_comes_back_as_it_went_in, a_batch_processed_twice_counts_once, overlapping_batches_store_only_what_is_new,
             offset_and_rows_move_together, partitions_move_apart, a_late_commit_of_an_earlier_owner_changes_nothing,
-            nobody_commits_without_a_claim, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
+            nobody_commits_without_a_claim,
+            what_was_new_is_told_by_change, published_is_noted_and_never_goes_back, what_was_refused_is_listed, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
             newest_is_announced_only_when_it_changed, gaps_and_losses_are_exact, what_was_lost_and_arrives_is_received,
             received_within_a_period_is_grouped_by_epoch, rows_are_found_by_their_numbers, an_unknown_vehicle_is_empty,
             vehicles_of_other_fleets_stay_apart, the_highest_number_fits_and_the_next_is_refused);
@@ -78,7 +80,9 @@ pub(crate) async fn commit(
 ) -> Result<Committed, StoreError> {
     let partition = Partition::FIRST;
     let generation = store.claim(partition, "test").await?.generation;
-    store.commit(Commit { partition, generation, changes, next_offset }).await
+    store
+        .commit(Commit { partition, generation, changes: changes.into(), refused: Vec::new(), next_offset })
+        .await
 }
 
 fn everything(vehicle: &VehicleKey) -> PositionQuery {
@@ -159,7 +163,8 @@ pub(crate) async fn partitions_move_apart(store: &impl Store) {
     let commit = |partition, claim: Claim, first, next_offset| Commit {
         partition,
         generation: claim.generation,
-        changes: one_batch(first, 10),
+        changes: one_batch(first, 10).into(),
+        refused: Vec::new(),
         next_offset,
     };
     store.commit(commit(one, first, 0, 5)).await.unwrap();
@@ -177,7 +182,8 @@ pub(crate) async fn a_late_commit_of_an_earlier_owner_changes_nothing(store: &im
     let commit = |claim: Claim, next_sequence, next_offset| Commit {
         partition,
         generation: claim.generation,
-        changes: vec![batch(&van(), EPOCH, 0, next_sequence)],
+        changes: vec![batch(&van(), EPOCH, 0, next_sequence)].into(),
+        refused: Vec::new(),
         next_offset,
     };
     let old = store.claim(partition, "old").await.unwrap();
@@ -201,7 +207,8 @@ pub(crate) async fn nobody_commits_without_a_claim(store: &impl Store) {
     let commit = |generation| Commit {
         partition: Partition::FIRST,
         generation,
-        changes: one_batch(0, 1),
+        changes: one_batch(0, 1).into(),
+        refused: Vec::new(),
         next_offset: 1,
     };
     for generation in [0, 1, 7] {
@@ -214,6 +221,49 @@ pub(crate) async fn nobody_commits_without_a_claim(store: &impl Store) {
     let future = store.commit(commit(claim.generation + 1)).await;
     assert!(matches!(future, Err(StoreError::Fenced { .. })), "a generation that nobody was given");
     assert_eq!(store.vehicle(&van()).await.unwrap(), None);
+}
+
+pub(crate) async fn what_was_new_is_told_by_change(store: &impl Store) {
+    commit(store, one_batch(10, 10), 1).await.unwrap();
+    let nothing = Change::Fixes { vehicle: van(), epoch: EPOCH, first: 0, fixes: Vec::new(), received_at: 0 };
+    let known = Change::Known { vehicle: van(), epoch: EPOCH, next_sequence: 50 };
+    let changes = vec![batch(&van(), EPOCH, 5, 20), known, nothing, batch(&van(), EPOCH, 5, 30)];
+    let fresh = commit(store, changes, 2).await.unwrap().fresh;
+    let fresh: Vec<String> = fresh.iter().map(ToString::to_string).collect();
+    let none = RangeSet::new().to_string();
+    assert_eq!(fresh, ["5-9,20-24", &none, &none, "25-34"]);
+}
+
+pub(crate) async fn published_is_noted_and_never_goes_back(store: &impl Store) {
+    let partition = Partition(4);
+    let claim = store.claim(partition, "test").await.unwrap();
+    assert_eq!(claim.published_offset, 0);
+    for offset in [7, 5] {
+        store.published(partition, claim.generation, offset).await.unwrap();
+    }
+    let again = store.claim(partition, "test").await.unwrap();
+    assert_eq!((again.published_offset, again.next_offset), (7, 0));
+    let late = store.published(partition, claim.generation, 9).await;
+    assert!(matches!(late, Err(StoreError::Fenced { partition: Partition(4) })), "{late:?}");
+}
+
+pub(crate) async fn what_was_refused_is_listed(store: &impl Store) {
+    let generation = store.claim(Partition(2), "test").await.unwrap().generation;
+    let refused = |offset, received_at| Refused {
+        offset,
+        reason: "not a batch".to_owned(),
+        key: "demo/van-1".to_owned(),
+        received_at,
+        bytes: 11,
+    };
+    let both = vec![refused(5, Some(77)), refused(6, None)];
+    for next_offset in [7, 8] {
+        let (partition, changes, refused) = (Partition(2), Vec::new().into(), both.clone());
+        store.commit(Commit { partition, generation, changes, refused, next_offset }).await.unwrap();
+    }
+    let listed = store.refused(10).await.unwrap();
+    assert_eq!(listed, [(Partition(2), refused(6, None)), (Partition(2), refused(5, Some(77)))]);
+    assert_eq!(store.refused(1).await.unwrap().len(), 1);
 }
 
 fn batch_at(first: u64) -> Change {

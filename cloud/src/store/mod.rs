@@ -11,6 +11,8 @@ pub(crate) mod conformance;
 pub mod sqlite;
 pub mod timescale;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use avl_shared::fix::{Fix, UtcMillis};
 use avl_shared::identity::VehicleKey;
@@ -68,6 +70,8 @@ pub enum Change {
 pub struct Claim {
     /// Offset of the next journal entry to process.
     pub next_offset: u64,
+    /// Offset up to which what the entries brought is published as well.
+    pub published_offset: u64,
     /// Names the claim in commits; grows with each claim of the partition.
     pub generation: u64,
 }
@@ -78,9 +82,22 @@ pub struct Commit {
     pub partition: Partition,
     /// That of the [`Claim`] under which the changes were read.
     pub generation: u64,
-    pub changes: Vec<Change>,
+    pub changes: Arc<[Change]>,
+    /// Entries on the way that can never be processed, for operators.
+    pub refused: Vec<Refused>,
     /// Offset of the next journal entry to process; the store never goes back.
     pub next_offset: u64,
+}
+
+/// An entry of the journal that can never be processed. The journal keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub offset: u64,
+    pub reason: String,
+    /// The vehicle's name, or what stands in its place.
+    pub key: String,
+    pub received_at: Option<UtcMillis>,
+    pub bytes: u64,
 }
 
 /// What a commit did.
@@ -88,6 +105,8 @@ pub struct Commit {
 pub struct Committed {
     pub stored: u64,
     pub duplicates: u64,
+    /// For each change the numbers that were new; none where it brings no fixes.
+    pub fresh: Vec<RangeSet>,
     /// For each touched vehicle whose newest position changed: that position.
     pub newest: Vec<(VehicleKey, Position)>,
 }
@@ -150,6 +169,12 @@ pub trait Store: Send + Sync + 'static {
     /// Applies one transaction; when it returns, the changes are durable. [`StoreError::Fenced`], and no change, when
     /// the partition was claimed anew since.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
+
+    /// Notes that what was processed is published up to `offset`; never goes back. [`StoreError::Fenced`] as for commits.
+    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError>;
+
+    /// The newest entries that were refused, newest first.
+    async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError>;
 
     /// Offset of the partition's next journal entry to process; 0 for a partition that nobody has claimed.
     async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError>;

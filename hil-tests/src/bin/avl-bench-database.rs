@@ -136,7 +136,13 @@ async fn by_the_store(
     let generation = store.claim(partition, "bench").await?.generation;
     let commits: Vec<Commit> = (1..)
         .zip(commits.iter().cloned())
-        .map(|(next_offset, changes)| Commit { partition, generation, changes, next_offset })
+        .map(|(next_offset, changes)| Commit {
+            partition,
+            generation,
+            changes: changes.into(),
+            refused: Vec::new(),
+            next_offset,
+        })
         .collect();
     let begun = Instant::now();
     for commit in commits {

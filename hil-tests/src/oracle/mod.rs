@@ -5,5 +5,6 @@
 //! that was not printed.
 
 pub mod api;
+pub mod topic;
 pub mod truth;
 pub mod verdict;

@@ -148,7 +148,7 @@ async fn messages_of_others_are_named_and_hide_nothing() {
     settle(vec![journal.append(record(vehicle(1), "ours again")).await.unwrap()]).await;
     let mut readers = KafkaArchive::new(settings).readers().await.unwrap();
     let records: Vec<_> = rest(&mut *readers[0], 0).await.into_iter().map(|entry| entry.record).collect();
-    let said: Vec<String> = records[1..4].iter().map(|record| record.clone().unwrap_err()).collect();
+    let said: Vec<String> = records[1..4].iter().map(|record| record.clone().unwrap_err().reason).collect();
     assert!(
         said[0].contains("no key") && said[1].contains("not a vehicle") && said[2].contains("kind"),
         "{said:?}"

@@ -22,6 +22,7 @@ mod networks;
 mod observability;
 mod policy;
 mod power_cuts;
+mod published;
 mod receivers;
 mod roles;
 mod sd_card;

@@ -109,8 +109,14 @@ impl Fixture {
 
     async fn commit(&self, changes: Vec<Change>) -> Committed {
         let partition = Partition::FIRST;
-        let Claim { next_offset, generation } = self.store.claim(partition, "test").await.unwrap();
-        let commit = Commit { partition, generation, changes, next_offset: next_offset + 1 };
+        let Claim { next_offset, generation, .. } = self.store.claim(partition, "test").await.unwrap();
+        let commit = Commit {
+            partition,
+            generation,
+            changes: changes.into(),
+            refused: Vec::new(),
+            next_offset: next_offset + 1,
+        };
         self.store.commit(commit).await.unwrap()
     }
 

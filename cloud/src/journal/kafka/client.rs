@@ -8,12 +8,13 @@ use super::KafkaSettings;
 use crate::journal::JournalError;
 
 /// Properties that the journal's promises rest on, or that are given elsewhere.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "acks",
     "auto.offset.reset",
     "bootstrap.servers",
     "enable.auto.commit",
     "enable.auto.offset.store",
+    "enable.gapless.guarantee",
     "enable.idempotence",
     "group.id",
     "message.timeout.ms",
@@ -44,6 +45,11 @@ pub enum SetupError {
          of brokers ({brokers})"
     )]
     Topic { topic: String, brokers: usize, error: String },
+    #[error(
+        "topic {topic} has {found} partitions and {batches} has {wanted}: a vehicle's messages would not lie in the partition \
+         of its batches. Make {topic} anew with {wanted} partitions, or delete it and let avl-cloud make it"
+    )]
+    Partitions { topic: String, found: usize, batches: String, wanted: usize },
 }
 
 impl SetupError {

@@ -16,6 +16,10 @@ mod client;
 #[cfg(feature = "kafka")]
 mod group;
 #[cfg(feature = "kafka")]
+mod live;
+#[cfg(feature = "kafka")]
+mod outlet;
+#[cfg(feature = "kafka")]
 mod probe;
 #[cfg(feature = "kafka")]
 mod producer;
@@ -24,12 +28,14 @@ mod reader;
 #[cfg(feature = "kafka")]
 mod record;
 #[cfg(feature = "kafka")]
+mod renewable;
+#[cfg(feature = "kafka")]
 mod topics;
 
 pub use settings::{Compression, KafkaSettings};
 
 #[cfg(feature = "kafka")]
 pub use {
-    archive::KafkaArchive, client::SetupError, group::subscribe, probe::KafkaProbe, producer::KafkaJournal,
-    topics::prepare,
+    archive::KafkaArchive, client::SetupError, group::subscribe, live::follow_positions, outlet::KafkaOutlet,
+    probe::KafkaProbe, producer::KafkaJournal, topics::prepare,
 };

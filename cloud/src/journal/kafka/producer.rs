@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use rdkafka::ClientContext;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
-use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::client::{SetupError, configure, log, unavailable};
+use super::renewable::Renewable;
 use super::{KafkaSettings, record};
 use crate::journal::{Journal, JournalError, Partition, Place, Receipt, Record};
 use crate::meters;
@@ -88,7 +89,7 @@ fn place(partition: i32, offset: i64) -> Place {
 
 /// The [`Journal`] on Kafka. Dropping it waits some seconds for what is on its way.
 pub struct KafkaJournal {
-    producer: ThreadedProducer<Answers>,
+    producer: Renewable<Answers>,
     topic: String,
     room: Arc<Semaphore>,
 }
@@ -113,8 +114,7 @@ impl KafkaJournal {
                 ("queue.buffering.max.kbytes", &(2 * QUEUE_BYTES / 1024).to_string()),
             ],
         )?;
-        let producer = ThreadedProducer::from_config_and_context(&config, Answers::default())
-            .map_err(SetupError::Client)?;
+        let producer = Renewable::new(config)?;
         Ok(Self { producer, topic: settings.batches(), room: Arc::new(Semaphore::new(QUEUE_BYTES)) })
     }
 
@@ -124,7 +124,7 @@ impl KafkaJournal {
             .key(&key)
             .payload(&record.value[..])
             .headers(record::headers(record));
-        self.producer.send(message).map_err(|(error, message)| (error, message.delivery_opaque))
+        self.producer.get().send(message).map_err(|(error, message)| (error, message.delivery_opaque))
     }
 }
 
@@ -153,8 +153,48 @@ impl Journal for KafkaJournal {
 
 impl Drop for KafkaJournal {
     fn drop(&mut self) {
-        if let Err(error) = self.producer.flush(LAST_FLUSH) {
+        if let Err(error) = self.producer.get().flush(LAST_FLUSH) {
             tracing::warn!(%error, "entries that nobody acknowledged may not be in Kafka; their vehicles send them again");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::c_char;
+
+    use avl_shared::identity::VehicleKey;
+
+    use super::*;
+    use crate::journal::{Kind, Transport};
+
+    /// The C library's own switch for tests.
+    #[allow(unsafe_code)]
+    fn break_for_good(journal: &KafkaJournal) {
+        let producer = journal.producer.get();
+        let why: *const c_char = c"a test".as_ptr();
+        let code = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER;
+        // SAFETY: the handle lives as long as `producer`, the text is a constant that ends with a zero, and the
+        // function takes both only for the time of the call and may be called from any thread.
+        unsafe { rdkafka::bindings::rd_kafka_test_fatal_error(producer.client().native_ptr(), code, why) };
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_given_up_is_replaced() {
+        let mut settings =
+            KafkaSettings { bootstrap: Some("127.0.0.1:9".to_owned()), ..KafkaSettings::default() };
+        // A broker within the client; each client has its own.
+        settings.client.insert("test.mock.num.brokers".to_owned(), "1".to_owned());
+        let journal = KafkaJournal::open(&settings).unwrap();
+        let vehicle: VehicleKey = "demo/van-1".parse().unwrap();
+        let append = async |value: &'static [u8]| {
+            let (kind, transport) = (Kind::Known, Transport::Quic);
+            let value = value.into();
+            let record = Record { vehicle: vehicle.clone(), kind, transport, received_at: 0, value };
+            journal.append(record).await.unwrap().await
+        };
+        assert_eq!(append(b"before").await.unwrap().offset, 0);
+        break_for_good(&journal);
+        assert_eq!(append(b"after").await.unwrap().offset, 0, "of the new client's own broker");
     }
 }

@@ -6,7 +6,7 @@ use avl_shared::identity::VehicleKey;
 use bytes::Bytes;
 use rdkafka::message::{BorrowedMessage, Header, Headers, Message, OwnedHeaders};
 
-use crate::journal::{Kind, Record, Transport};
+use crate::journal::{Kind, Record, Transport, Unreadable};
 
 const KIND: &str = "kind";
 const TRANSPORT: &str = "transport";
@@ -38,8 +38,17 @@ fn text<'a>(key: &'a str, value: &'a str) -> Header<'a, &'a str> {
 }
 
 /// # Errors
-/// Why nobody can understand the message.
-pub(super) fn read(message: &BorrowedMessage<'_>) -> Result<Record, String> {
+/// What nobody can understand, and why.
+pub(super) fn read(message: &BorrowedMessage<'_>) -> Result<Record, Unreadable> {
+    understand(message).map_err(|reason| Unreadable {
+        reason,
+        key: message.key().map(Bytes::copy_from_slice),
+        received_at: header(message, RECEIVED_AT).ok().and_then(|time| time.parse().ok()),
+        value: value(message),
+    })
+}
+
+fn understand(message: &BorrowedMessage<'_>) -> Result<Record, String> {
     let key = message.key().ok_or("no key: it does not say which vehicle")?;
     let vehicle: VehicleKey = utf8(key)?.parse().map_err(|error| format!("{error}"))?;
     let kind = header(message, KIND)?;
@@ -53,8 +62,12 @@ pub(super) fn read(message: &BorrowedMessage<'_>) -> Result<Record, String> {
         received_at: received_at
             .parse::<UtcMillis>()
             .map_err(|_| format!("header {RECEIVED_AT} is {received_at:?}, not a number"))?,
-        value: message.payload().map_or_else(Bytes::new, Bytes::copy_from_slice),
+        value: value(message),
     })
+}
+
+fn value(message: &BorrowedMessage<'_>) -> Bytes {
+    message.payload().map_or_else(Bytes::new, Bytes::copy_from_slice)
 }
 
 fn header<'a>(message: &'a BorrowedMessage<'_>, name: &str) -> Result<&'a str, String> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::outlet::Stream;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
@@ -46,6 +48,11 @@ pub struct KafkaSettings {
     /// How long entries are kept, when topics are made; for ever without it.
     #[serde(with = "humantime_serde", skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// Whether each fix is published as well, on `avl.positions`.
+    pub positions: bool,
+    /// How long what is published is kept, when its topics are made. It can be derived again from `avl.batches`.
+    #[serde(with = "humantime_serde")]
+    pub published_retention: Duration,
     /// How long an entry may wait for the brokers before its vehicle is sent away to try again.
     #[serde(with = "humantime_serde")]
     pub delivery_timeout: Duration,
@@ -64,6 +71,8 @@ impl Default for KafkaSettings {
             replication: None,
             min_in_sync: None,
             retention: None,
+            positions: true,
+            published_retention: Duration::from_secs(7 * 24 * 60 * 60),
             delivery_timeout: Duration::from_secs(60),
             compression: Compression::default(),
             client: BTreeMap::new(),
@@ -75,5 +84,9 @@ impl Default for KafkaSettings {
 impl KafkaSettings {
     pub(crate) fn batches(&self) -> String {
         format!("{}.batches", self.prefix)
+    }
+
+    pub(crate) fn topic(&self, stream: Stream) -> String {
+        format!("{}.{}", self.prefix, stream.name())
     }
 }

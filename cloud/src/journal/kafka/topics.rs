@@ -9,6 +9,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::KafkaSettings;
 use super::client::{Plain, SetupError, configure};
 use super::producer::MAX_BYTES;
+use crate::outlet::Stream;
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -28,41 +29,66 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<(), SetupError> {
         Err(_) => return Err(SetupError::NoBootstrap),
     };
     let brokers = metadata.brokers().len();
-    let topic = settings.batches();
-    if let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) {
-        let partitions = found.partitions().len();
-        if partitions != settings.partitions as usize {
-            tracing::info!(topic, partitions, "the topic is there, with partitions of its own number");
+    let partitions =
+        |topic: &str| Some(metadata.topics().iter().find(|found| found.name() == topic)?.partitions().len());
+    let batches = settings.batches();
+    let wanted = match partitions(&batches) {
+        Some(found) if found != settings.partitions as usize => {
+            tracing::info!(topic = batches, found, "the topic is there, with partitions of its own number");
+            found
         }
-        return Ok(());
+        Some(found) => found,
+        None => {
+            let new = New { topic: &batches, partitions: settings.partitions, retention: settings.retention };
+            create(&admin, settings, &new, brokers).await?;
+            settings.partitions as usize
+        }
+    };
+    for stream in [Stream::Positions, Stream::Rejects] {
+        if stream == Stream::Positions && !settings.positions {
+            continue;
+        }
+        let topic = settings.topic(stream);
+        match partitions(&topic) {
+            Some(found) if found == wanted => {}
+            Some(found) => return Err(SetupError::Partitions { topic, found, batches, wanted }),
+            None => {
+                let partitions = u32::try_from(wanted).unwrap_or(settings.partitions);
+                let new = New { topic: &topic, partitions, retention: Some(settings.published_retention) };
+                create(&admin, settings, &new, brokers).await?;
+            }
+        }
     }
-    create(&admin, settings, &topic, brokers).await
+    Ok(())
+}
+
+/// A topic that is to be made.
+struct New<'a> {
+    topic: &'a str,
+    partitions: u32,
+    retention: Option<Duration>,
 }
 
 async fn create(
     admin: &AdminClient<Plain>,
     settings: &KafkaSettings,
-    topic: &str,
+    &New { topic, partitions, retention }: &New<'_>,
     brokers: usize,
 ) -> Result<(), SetupError> {
     let replication = replication(settings, brokers);
     let (min_in_sync, max_bytes) = (min_in_sync(settings, replication).to_string(), MAX_BYTES + 64 * 1024);
     let max_bytes = max_bytes.to_string();
-    let retention =
-        settings.retention.map_or_else(|| "-1".to_owned(), |retention| retention.as_millis().to_string());
-    let new = NewTopic::new(
-        topic,
-        settings.partitions.cast_signed(),
-        TopicReplication::Fixed(replication.cast_signed()),
-    )
-    .set("min.insync.replicas", &min_in_sync)
-    .set("max.message.bytes", &max_bytes)
-    .set("retention.ms", &retention)
-    .set("retention.bytes", "-1")
-    // Retention by the brokers' clock: with ours wrong, entries would be refused, or deleted at once.
-    .set("message.timestamp.type", "LogAppendTime")
-    .set("cleanup.policy", "delete")
-    .set("unclean.leader.election.enable", "false");
+    let retention = retention.map_or_else(|| "-1".to_owned(), |retention| retention.as_millis().to_string());
+    let new =
+        NewTopic::new(topic, partitions.cast_signed(), TopicReplication::Fixed(replication.cast_signed()))
+            .set("min.insync.replicas", &min_in_sync)
+            .set("max.message.bytes", &max_bytes)
+            .set("retention.ms", &retention)
+            .set("retention.bytes", "-1")
+            // Retention by the brokers' clock: with ours wrong, entries would be refused, or deleted at once.
+            .set("message.timestamp.type", "LogAppendTime")
+            .set("cleanup.policy", "delete")
+            .set("unclean.leader.election.enable", "false");
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
     let failed = |error: String| SetupError::Topic { topic: topic.to_owned(), brokers, error };
     let made = admin.create_topics([&new], &options).await.map_err(|error| failed(error.to_string()))?;
@@ -73,8 +99,8 @@ async fn create(
             Err((_, code)) => return Err(failed(code.to_string())),
         }
     }
-    tracing::info!(topic, partitions = settings.partitions, replication, min_in_sync, "topic made");
-    if replication < 3 {
+    tracing::info!(topic, partitions, replication, min_in_sync, "topic made");
+    if replication < 3 && topic == settings.batches() {
         tracing::warn!(
             topic,
             replication,

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{BUSY_TIMEOUT, off_thread, sql_offset};
 use crate::journal::{
-    Entry, JournalError, Kind, Partition, PartitionReader, ReadLimit, Record, Stretch, Transport,
+    Entry, JournalError, Kind, Partition, PartitionReader, ReadLimit, Record, Stretch, Transport, Unreadable,
 };
 
 pub(super) struct SqliteReader {
@@ -92,14 +92,21 @@ fn read(connection: &Connection, offset: u64, limit: ReadLimit) -> rusqlite::Res
         let value: Vec<u8> = row.get(5)?;
         bytes += value.len();
         let received_at = row.get(4)?;
+        let value = Bytes::from(value);
         let record = match (vehicle.parse(), Kind::from_code(kind), Transport::from_code(transport)) {
             (Ok(vehicle), Some(kind), Some(transport)) => {
-                Ok(Record { vehicle, kind, transport, received_at, value: Bytes::from(value) })
+                Ok(Record { vehicle, kind, transport, received_at, value: value.clone() })
             }
             (Err(error), ..) => Err(error.to_string()),
             (_, None, _) => Err(format!("unknown kind {kind}")),
             (_, _, None) => Err(format!("unknown transport {transport}")),
         };
+        let record = record.map_err(|reason| Unreadable {
+            reason,
+            key: Some(Bytes::from(vehicle)),
+            received_at: Some(received_at),
+            value,
+        });
         entries.push(Entry { offset: offset.cast_unsigned(), record });
         if bytes >= limit.bytes {
             break;

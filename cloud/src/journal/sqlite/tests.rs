@@ -109,7 +109,8 @@ async fn an_entry_that_no_reader_knows_does_not_hide_the_others() {
     journal.append(record("two")).await.unwrap().await.unwrap();
     Connection::open(&path).unwrap().execute("UPDATE entries SET kind = 77 WHERE offset = 0", []).unwrap();
     let entries = read(&journal, 0, PAGE).await;
-    assert_eq!(entries[0].record, Err("unknown kind 77".to_owned()));
+    let unreadable = entries[0].record.as_ref().unwrap_err();
+    assert_eq!((unreadable.reason.as_str(), &unreadable.value[..]), ("unknown kind 77", &b"one"[..]));
     assert_eq!(entries[1].record.as_ref().unwrap().value, "two");
 }
 

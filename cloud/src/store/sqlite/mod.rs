@@ -24,7 +24,8 @@ use crate::data_dir::make_private_file;
 use crate::journal::Partition;
 
 use super::{
-    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary,
+    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, Store, StoreError,
+    VehicleSummary,
 };
 
 /// Readers at one time. More would only compete for the disk.
@@ -206,6 +207,14 @@ impl Store for SqliteStore {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         self.write(move |connection| write::commit(connection, &commit)).await
+    }
+
+    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
+        self.write(move |connection| write::published(connection, partition, generation, offset)).await
+    }
+
+    async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {
+        self.read(move |connection| read::refused(connection, limit)).await
     }
 
     async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError> {

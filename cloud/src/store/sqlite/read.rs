@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{fix_row, ledger};
 use crate::journal::Partition;
-use crate::store::{Position, PositionCursor, PositionQuery, StoreError, VehicleSummary};
+use crate::store::{Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary};
 
 pub(super) const VEHICLE_ID: &str = "SELECT id FROM vehicles WHERE fleet = ? AND vehicle = ?";
 
@@ -34,6 +34,23 @@ pub(super) fn next_offset(connection: &Connection, partition: Partition) -> Resu
         .query_row([partition.0], |row| row.get(0))
         .optional()?;
     Ok(offset.unwrap_or(0).cast_unsigned())
+}
+
+pub(super) fn refused(
+    connection: &Connection,
+    limit: usize,
+) -> Result<Vec<(Partition, Refused)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT partition, offset, reason, key, received_at, bytes FROM refused ORDER BY id DESC LIMIT ?",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map([limit], |row| {
+        let (offset, bytes): (i64, i64) = (row.get(1)?, row.get(5)?);
+        let (offset, bytes) = (offset.cast_unsigned(), bytes.cast_unsigned());
+        let (reason, key, received_at) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok((Partition(row.get(0)?), Refused { offset, reason, key, received_at, bytes }))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn vehicles(connection: &Connection) -> Result<Vec<VehicleSummary>, StoreError> {

@@ -5,12 +5,12 @@ use std::collections::btree_map::Entry;
 
 use avl_shared::fix::{Fix, UtcMillis};
 use avl_shared::identity::VehicleKey;
-use avl_shared::sequence::{Epoch, SequenceRange};
+use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{fix_row, ledger, read};
 use crate::journal::Partition;
-use crate::store::{Change, Claim, Commit, Committed, MAX_SEQUENCE, Position, StoreError};
+use crate::store::{Change, Claim, Commit, Committed, MAX_SEQUENCE, Position, Refused, StoreError};
 
 /// What a commit learns of one vehicle on its way.
 struct Touched {
@@ -26,11 +26,47 @@ pub(super) fn claim(connection: &Connection, partition: Partition, owner: &str) 
     let mut claim = connection.prepare_cached(
         "INSERT INTO partitions (partition, next_offset, generation, owner) VALUES (?1, 0, 1, ?2)
          ON CONFLICT (partition) DO UPDATE SET generation = generation + 1, owner = excluded.owner
-         RETURNING next_offset, generation",
+         RETURNING next_offset, published_offset, generation",
     )?;
-    let (next_offset, generation): (i64, i64) =
-        claim.query_row(params![partition.0, owner], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(Claim { next_offset: next_offset.cast_unsigned(), generation: generation.cast_unsigned() })
+    let (next_offset, published_offset, generation): (i64, i64, i64) =
+        claim.query_row(params![partition.0, owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    Ok(Claim {
+        next_offset: next_offset.cast_unsigned(),
+        published_offset: published_offset.cast_unsigned(),
+        generation: generation.cast_unsigned(),
+    })
+}
+
+pub(super) fn published(
+    connection: &Connection,
+    partition: Partition,
+    generation: u64,
+    offset: u64,
+) -> Result<(), StoreError> {
+    let mut advance = connection.prepare_cached(
+        "UPDATE partitions SET published_offset = max(published_offset, ?) WHERE partition = ? AND generation = ?",
+    )?;
+    match advance.execute(params![offset.cast_signed(), partition.0, generation.cast_signed()])? {
+        0 => Err(StoreError::Fenced { partition }),
+        _ => Ok(()),
+    }
+}
+
+fn refuse(connection: &Connection, partition: Partition, refused: &Refused) -> Result<(), StoreError> {
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO refused (partition, offset, reason, key, received_at, bytes) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )?;
+    let Refused { offset, reason, key, received_at, bytes } = refused;
+    insert.execute(params![
+        partition.0,
+        offset.cast_signed(),
+        reason,
+        key,
+        received_at,
+        bytes.cast_signed()
+    ])?;
+    Ok(())
 }
 
 /// First in its transaction: an owner that was replaced is turned away before it does any work.
@@ -50,7 +86,10 @@ pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Com
     advance(&transaction, commit)?;
     let mut committed = Committed::default();
     let mut vehicles: BTreeMap<VehicleKey, Touched> = BTreeMap::new();
-    for change in &commit.changes {
+    for refused in &commit.refused {
+        refuse(&transaction, commit.partition, refused)?;
+    }
+    for change in commit.changes.iter() {
         apply(&transaction, change, &mut vehicles, &mut committed)?;
     }
     for (vehicle, touched) in vehicles {
@@ -74,7 +113,10 @@ fn apply(
     match change {
         Change::Fixes { vehicle, epoch, first, fixes, received_at } => {
             let touched = touch(connection, vehicles, vehicle)?;
-            let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) else { return Ok(()) };
+            let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) else {
+                committed.fresh.push(RangeSet::new());
+                return Ok(());
+            };
             check(range)?;
             let epoch_id = ledger::epoch_id(connection, touched.id, *epoch)?;
             let fresh = ledger::receive(connection, epoch_id, range)?;
@@ -90,6 +132,8 @@ fn apply(
             touched.stored += fresh.count();
             committed.stored += fresh.count();
             committed.duplicates += range.count() - fresh.count();
+            committed.fresh.push(fresh);
+            return Ok(());
         }
         Change::Lost { vehicle, epoch, ranges, reason } => {
             let touched = touch(connection, vehicles, vehicle)?;
@@ -105,6 +149,7 @@ fn apply(
             ledger::know(connection, epoch_id, *next_sequence)?;
         }
     }
+    committed.fresh.push(RangeSet::new());
     Ok(())
 }
 

@@ -114,6 +114,8 @@ pub(super) struct Merged<'a> {
     pub(super) vehicles: Vec<VehicleNews>,
     pub(super) stored: u64,
     pub(super) duplicates: u64,
+    /// For each change the numbers that are new.
+    pub(super) fresh: Vec<RangeSet>,
 }
 
 #[derive(Debug, Default)]
@@ -158,8 +160,9 @@ pub(super) fn merge<'a>(changes: &'a [Change], touched: &Touched<'a>, loaded: Lo
         vehicles: touched.vehicles.iter().map(|_| VehicleNews::default()).collect(),
         stored: 0,
         duplicates: 0,
+        fresh: vec![RangeSet::new(); changes.len()],
     };
-    for change in changes {
+    for (number, change) in changes.iter().enumerate() {
         match change {
             Change::Fixes { vehicle, epoch, first, fixes, received_at } => {
                 let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) else { continue };
@@ -185,6 +188,7 @@ pub(super) fn merge<'a>(changes: &'a [Change], touched: &Touched<'a>, loaded: Lo
                 news.stored += fresh.count();
                 merged.stored += fresh.count();
                 merged.duplicates += range.count() - fresh.count();
+                merged.fresh[number] = fresh;
             }
             Change::Lost { vehicle, epoch, ranges, reason } => {
                 let vehicle = touched.vehicle_places[vehicle];

@@ -30,7 +30,8 @@ use deadpool_postgres::{Client, Pool};
 use tokio::sync::watch;
 
 use super::{
-    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Store, StoreError, VehicleSummary,
+    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, Store, StoreError,
+    VehicleSummary,
 };
 use crate::journal::Partition;
 use connect::Address;
@@ -96,6 +97,14 @@ impl Store for TimescaleStore {
 
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError> {
         write::commit(&mut self.primary().await?, &commit).await
+    }
+
+    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
+        write::published(&self.primary().await?, partition, generation, offset).await
+    }
+
+    async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {
+        read::refused(&self.primary().await?, limit).await
     }
 
     async fn next_offset(&self, partition: Partition) -> Result<u64, StoreError> {

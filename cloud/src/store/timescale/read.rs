@@ -10,7 +10,9 @@ use tokio_postgres::{IsolationLevel, Row};
 use super::ranges::from_multirange;
 use super::row;
 use crate::journal::Partition;
-use crate::store::{EpochLedger, Position, PositionCursor, PositionQuery, StoreError, VehicleSummary};
+use crate::store::{
+    EpochLedger, Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary,
+};
 
 const VEHICLE_ID: &str = "(SELECT id FROM vehicles WHERE fleet = $1 AND vehicle = $2)";
 
@@ -18,6 +20,25 @@ pub(super) async fn next_offset(client: &Client, partition: Partition) -> Result
     let statement = client.prepare_cached("SELECT next_offset FROM partitions WHERE partition = $1").await?;
     let row = client.query_opt(&statement, &[&i64::from(partition.0)]).await?;
     Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.unwrap_or(0).cast_unsigned())
+}
+
+pub(super) async fn refused(client: &Client, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {
+    let statement = client
+        .prepare_cached(
+            "SELECT partition, \"offset\", reason, key, received_at, bytes FROM refused ORDER BY id DESC LIMIT $1",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&i64::try_from(limit).unwrap_or(i64::MAX)]).await?;
+    rows.iter()
+        .map(|row| {
+            let (partition, offset, bytes): (i64, i64, i64) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(5)?);
+            let (offset, bytes) = (offset.cast_unsigned(), bytes.cast_unsigned());
+            let (reason, key, received_at) = (row.try_get(2)?, row.try_get(3)?, row.try_get(4)?);
+            let partition = Partition(u32::try_from(partition).unwrap_or(u32::MAX));
+            Ok((partition, Refused { offset, reason, key, received_at, bytes }))
+        })
+        .collect()
 }
 
 pub(super) async fn vehicles(client: &Client) -> Result<Vec<VehicleSummary>, StoreError> {

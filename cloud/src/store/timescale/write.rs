@@ -11,7 +11,7 @@ use super::merge::{HeldEpoch, HeldVehicle, Loaded, Merged, Touched, merge};
 use super::ranges::{from_multirange, to_multirange};
 use super::{copy, row};
 use crate::journal::Partition;
-use crate::store::{Claim, Commit, Committed, Position, StoreError};
+use crate::store::{Claim, Commit, Committed, Position, Refused, StoreError};
 
 pub(super) async fn claim(client: &Client, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
     // Waits for the commit of an earlier owner that is at work.
@@ -20,18 +20,60 @@ pub(super) async fn claim(client: &Client, partition: Partition, owner: &str) ->
             "INSERT INTO partitions (partition, next_offset, generation, owner, claimed_at) VALUES ($1, 0, 1, $2, now())
              ON CONFLICT (partition) DO UPDATE
              SET generation = partitions.generation + 1, owner = excluded.owner, claimed_at = now()
-             RETURNING next_offset, generation",
+             RETURNING next_offset, published_offset, generation",
         )
         .await?;
     let row = client.query_one(&statement, &[&i64::from(partition.0), &owner]).await?;
-    let (next_offset, generation): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(Claim { next_offset: next_offset.cast_unsigned(), generation: generation.cast_unsigned() })
+    let (next_offset, published_offset, generation): (i64, i64, i64) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    Ok(Claim {
+        next_offset: next_offset.cast_unsigned(),
+        published_offset: published_offset.cast_unsigned(),
+        generation: generation.cast_unsigned(),
+    })
+}
+
+pub(super) async fn published(
+    client: &Client,
+    partition: Partition,
+    generation: u64,
+    offset: u64,
+) -> Result<(), StoreError> {
+    let statement = client
+        .prepare_cached(
+            "UPDATE partitions SET published_offset = greatest(published_offset, $1) WHERE partition = $2 AND generation = $3",
+        )
+        .await?;
+    let (offset, generation) = (offset.cast_signed(), generation.cast_signed());
+    match client.execute(&statement, &[&offset, &i64::from(partition.0), &generation]).await? {
+        0 => Err(StoreError::Fenced { partition }),
+        _ => Ok(()),
+    }
+}
+
+/// Few, if any.
+async fn save_refused(transaction: &Transaction<'_>, commit: &Commit) -> Result<(), StoreError> {
+    for Refused { offset, reason, key, received_at, bytes } in &commit.refused {
+        let statement = transaction
+            .prepare_cached(
+                "INSERT INTO refused (partition, \"offset\", reason, key, received_at, bytes)
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            )
+            .await?;
+        // PostgreSQL's texts hold no zero bytes.
+        let (reason, key) = (reason.replace('\0', "\u{fffd}"), key.replace('\0', "\u{fffd}"));
+        let (offset, bytes) = (offset.cast_signed(), bytes.cast_signed());
+        let partition = i64::from(commit.partition.0);
+        transaction.execute(&statement, &[&partition, &offset, &reason, &key, received_at, &bytes]).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn commit(client: &mut Client, commit: &Commit) -> Result<Committed, StoreError> {
     let touched = Touched::by(&commit.changes)?;
     let transaction = client.transaction().await?;
     advance(&transaction, commit).await?;
+    save_refused(&transaction, commit).await?;
     let loaded = load(&transaction, &touched).await?;
     let ids: Ids = Ids::of(&loaded);
     let merged = merge(&commit.changes, &touched, loaded);
@@ -46,7 +88,7 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit) -> Result<Commi
         save_states(&transaction, &ids.vehicles, &merged),
     )?;
     transaction.commit().await?;
-    let Merged { vehicles, stored, duplicates, .. } = merged;
+    let Merged { vehicles, stored, duplicates, fresh, .. } = merged;
     let mut newest: Vec<(VehicleKey, Position)> = touched
         .vehicles
         .iter()
@@ -54,7 +96,7 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit) -> Result<Commi
         .filter_map(|(&vehicle, news)| Some((vehicle.clone(), news.newest?)))
         .collect();
     newest.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(Committed { stored, duplicates, newest })
+    Ok(Committed { stored, duplicates, fresh, newest })
 }
 
 struct Ids {

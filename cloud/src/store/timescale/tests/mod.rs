@@ -57,7 +57,8 @@ async fn a_connection_that_is_lost_in_a_transaction_leaves_nothing_and_the_retry
     let commit = Commit {
         partition: Partition::FIRST,
         generation: claim.generation,
-        changes: conformance::one_batch(5, 10),
+        changes: conformance::one_batch(5, 10).into(),
+        refused: Vec::new(),
         next_offset: 2,
     };
     let lock = hold(&mut holder).await;
@@ -97,7 +98,8 @@ async fn a_claim_waits_for_the_commit_at_work_and_goes_on_behind_it() {
     let commit = Commit {
         partition: Partition::FIRST,
         generation: old.generation,
-        changes: conformance::one_batch(0, 10),
+        changes: conformance::one_batch(0, 10).into(),
+        refused: Vec::new(),
         next_offset: 7,
     };
     let lock = hold(&mut holder).await;
