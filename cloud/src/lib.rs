@@ -4,6 +4,7 @@ pub mod api;
 pub mod audit;
 pub mod config;
 pub mod data_dir;
+pub mod event;
 pub mod fleet;
 pub mod health;
 pub mod ingest;

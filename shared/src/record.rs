@@ -1,3 +1,3 @@
 //! What the cloud publishes on Kafka (`proto/avl/v1/records.proto`), for everybody who reads it.
 
-pub use crate::link::message::{Doubt, FixMode, Position, Quality};
+pub use crate::link::message::{Doubt, Event, FixMode, Position, Quality};

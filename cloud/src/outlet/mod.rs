@@ -1,4 +1,4 @@
-//! What leaves the cloud for others to read: positions, and what nobody could understand.
+//! What leaves the cloud for others to read: positions, events, and what nobody could understand.
 //!
 //! An [`Outlet`] takes messages for one partition of a stream in their order, and answers when they are durable. It never
 //! leaves one out and delivers those behind it: after an error everything from the first unanswered message on has to be
@@ -21,6 +21,8 @@ pub use reject::{Reject, reject_message};
 pub enum Stream {
     /// `avl.v1.Position`, one a fix.
     Positions,
+    /// `avl.v1.Event`: what happened to vehicles.
+    Events,
     /// What could not be decoded, as it came.
     Rejects,
 }
@@ -31,6 +33,7 @@ impl Stream {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Positions => "positions",
+            Self::Events => "events",
             Self::Rejects => "rejects",
         }
     }

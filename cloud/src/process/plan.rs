@@ -97,7 +97,8 @@ pub fn changes_of(record: &Record) -> Result<Change, String> {
             let reason = LossReason::try_from(lost.reason).unwrap_or(LossReason::Unspecified);
             let ranges = ranges_from_message(&lost.ranges).map_err(|error| error.to_string())?;
             in_bounds(Some(ranges.last().unwrap_or(0)))?;
-            Ok(Change::Lost { vehicle, epoch: Epoch(lost.epoch), ranges, reason })
+            let received_at = record.received_at;
+            Ok(Change::Lost { vehicle, epoch: Epoch(lost.epoch), ranges, reason, received_at })
         }
         Kind::Known => {
             let hello = Hello::decode(&record.value[..]).map_err(|error| error.to_string())?;

@@ -3,7 +3,7 @@
 //! The journal is the outbox: nothing is kept twice. A job is published after its commit, several are on their way at one
 //! time, and the store notes now and then up to which entry everything is durable at the readers' side. Whoever claims
 //! the partition next publishes again what lies between that and what was processed. So each fix is published at least
-//! once; (vehicle, epoch, sequence) tells its copies.
+//! once; (vehicle, epoch, sequence) tells its copies. Events wait in the store, and leave in the order of their commits.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,12 +20,14 @@ use super::plan::Refusal;
 use crate::journal::{Partition, Place};
 use crate::meters;
 use crate::outlet::{Message, Outlet, OutletError, Receipt, Stream, position_message, reject_message};
-use crate::store::{Change, Store, StoreError};
+use crate::store::{Change, Published, Store, StoreError};
 
 /// Commits that wait to be published; beyond it processing waits.
 const QUEUE: usize = 2;
 /// Commits that are on their way. Their bytes are bounded by the outlet.
 const ON_THEIR_WAY: usize = 16;
+/// Events that are read at once.
+const EVENTS: usize = 1000;
 /// How often the store hears how far publishing is: what a crash repeats.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
 /// For what is on its way when the partition goes to another, who would publish it again.
@@ -39,6 +41,8 @@ pub(super) struct Job {
     /// For each change the numbers that are new; `None` where that is not known any more: all of them.
     pub(super) fresh: Option<Vec<RangeSet>>,
     pub(super) refused: Vec<Refusal>,
+    /// Whether there are new events in the store.
+    pub(super) events: bool,
 }
 
 /// Publishes for one claim of one partition.
@@ -65,10 +69,11 @@ impl Publisher {
         store: Arc<dyn Store>,
         partition: Partition,
         generation: u64,
-        published: u64,
+        published: Published,
     ) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let (living, alive) = watch::channel(());
+        let sent = published.event;
         let run = Run {
             outlet,
             store,
@@ -76,6 +81,7 @@ impl Publisher {
             generation,
             published,
             noted: published,
+            sent,
             on_way: VecDeque::new(),
         };
         let task = tokio::spawn(async move {
@@ -121,13 +127,17 @@ struct Run {
     store: Arc<dyn Store>,
     partition: Partition,
     generation: u64,
-    published: u64,
-    noted: u64,
-    on_way: VecDeque<(u64, Vec<Receipt>)>,
+    published: Published,
+    noted: Published,
+    /// The newest event that was given to the outlet.
+    sent: u64,
+    on_way: VecDeque<(Published, Vec<Receipt>)>,
 }
 
 impl Run {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), Failure> {
+        // What an earlier owner has left.
+        self.send_events(self.published.offset).await?;
         let mut note = interval_at(Instant::now() + NOTE_EVERY, NOTE_EVERY);
         loop {
             tokio::select! {
@@ -136,7 +146,7 @@ impl Run {
                     Some(job) => self.send(job).await?,
                     None => break,
                 },
-                _ = note.tick(), if self.published > self.noted => self.note().await?,
+                _ = note.tick(), if self.published != self.noted => self.note().await?,
             }
         }
         let rest = async {
@@ -152,20 +162,21 @@ impl Run {
                 tracing::info!(partition = %self.partition, "the last messages are left to the next owner");
             }
         }
-        if self.published > self.noted { self.note().await } else { Ok(()) }
+        if self.published != self.noted { self.note().await } else { Ok(()) }
     }
 
-    fn advance(&mut self, end: u64) {
+    fn advance(&mut self, settled: Published) {
         self.on_way.pop_front();
-        self.published = end;
+        self.published = settled;
         self.show_lag();
     }
 
     #[allow(clippy::cast_precision_loss)]
     fn show_lag(&self) {
-        let last = self.on_way.back().map_or(self.published, |(end, _)| *end);
+        let last = self.on_way.back().map_or(self.published.offset, |(end, _)| end.offset);
         let partition = self.partition.to_string();
-        metrics::gauge!(meters::PUBLISH_LAG, "partition" => partition).set((last - self.published) as f64);
+        metrics::gauge!(meters::PUBLISH_LAG, "partition" => partition)
+            .set((last - self.published.offset) as f64);
     }
 
     async fn note(&mut self) -> Result<(), Failure> {
@@ -175,7 +186,7 @@ impl Run {
     }
 
     async fn send(&mut self, job: Job) -> Result<(), Failure> {
-        let Job { end, changes, fresh, refused } = job;
+        let Job { end, changes, fresh, refused, events } = job;
         let mut receipts = Vec::new();
         if !refused.is_empty() {
             let source = self.outlet.source();
@@ -191,14 +202,31 @@ impl Run {
             let messages = work.await?;
             receipts.push(self.outlet.publish(Stream::Positions, Some(self.partition), messages).await?);
         }
-        self.on_way.push_back((end, receipts));
+        self.on_way.push_back((Published { offset: end, event: self.sent }, receipts));
         self.show_lag();
-        Ok(())
+        if events { self.send_events(end).await } else { Ok(()) }
+    }
+
+    /// From the outbox in the store, in its order; `offset` is what was given to the outlet before.
+    async fn send_events(&mut self, offset: u64) -> Result<(), Failure> {
+        loop {
+            let events = self.store.events(self.partition, self.sent, EVENTS).await?;
+            let Some(last) = events.last() else { return Ok(()) };
+            self.sent = last.place;
+            let messages = events.into_iter().map(|event| Message {
+                key: Some(event.vehicle.to_string().into()),
+                headers: Vec::new(),
+                value: event.message.into(),
+            });
+            let messages = messages.collect();
+            let receipt = self.outlet.publish(Stream::Events, Some(self.partition), messages).await?;
+            self.on_way.push_back((Published { offset, event: self.sent }, vec![receipt]));
+        }
     }
 }
 
 /// Waits until a commit's messages are durable, and says where it ends. May be dropped while it waits.
-async fn settle(front: Option<&mut (u64, Vec<Receipt>)>) -> Result<u64, OutletError> {
+async fn settle(front: Option<&mut (Published, Vec<Receipt>)>) -> Result<Published, OutletError> {
     let Some((end, receipts)) = front else { return std::future::pending().await };
     while let Some(receipt) = receipts.last_mut() {
         receipt.await?;

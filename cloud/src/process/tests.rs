@@ -19,7 +19,10 @@ use crate::journal::{Entry, Journal, Kind, Record, Transport, Unreadable};
 use crate::outlet::{Message, OutletError, Receipt, Stream};
 use crate::store::conformance::{fix, van};
 use crate::store::sqlite::SqliteStore;
-use crate::store::{Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, VehicleSummary};
+use crate::store::{
+    Claim, Commit, Committed, EpochLedger, KeptEvent, Position, PositionQuery, Published, Refused,
+    VehicleSummary,
+};
 
 const EPOCH: Epoch = Epoch(7);
 
@@ -147,8 +150,22 @@ impl Store for Forgetful {
         self.inner.claim(partition, owner).await
     }
 
-    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
-        self.inner.published(partition, generation, offset).await
+    async fn published(
+        &self,
+        partition: Partition,
+        generation: u64,
+        published: Published,
+    ) -> Result<(), StoreError> {
+        self.inner.published(partition, generation, published).await
+    }
+
+    async fn events(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptEvent>, StoreError> {
+        self.inner.events(partition, after, limit).await
     }
 
     async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {
@@ -367,4 +384,32 @@ async fn what_was_processed_and_not_published_is_published_by_whoever_comes_next
     assert!(board.sequences().len() > 20, "some came again");
     let claim = world.store.claim(Partition::FIRST, "test").await.unwrap();
     assert_eq!((claim.published_offset, claim.next_offset), (2, 2));
+}
+
+#[tokio::test]
+async fn a_gap_is_an_event_and_what_fills_it_a_correction_and_both_leave_in_order() {
+    let world = World::new();
+    let ranges = vec![message::Range { first: 0, last: 9 }];
+    let lost = DeclareLost { epoch: EPOCH.0, ranges, reason: LossReason::BufferFull.into() };
+    world.append(record(Kind::Lost, lost.encode_to_vec())).await;
+    // Processed while nobody publishes: the event waits.
+    world.processor(world.store.clone()).catch_up(&*world.journal).await.unwrap();
+    world.append(batch(4, 10)).await;
+    world.append(record(Kind::Lost, lost.encode_to_vec())).await;
+    let board = Arc::new(Board::default());
+    for _ in 0..2 {
+        let processor = world.processor(world.store.clone()).publishing(Some(board.clone()));
+        processor.catch_up(&*world.journal).await.unwrap();
+    }
+    let taken = board.taken.lock().unwrap().clone();
+    let events: Vec<record::Event> = taken
+        .iter()
+        .filter(|(stream, _)| *stream == Stream::Events)
+        .map(|(_, message)| record::Event::decode(&message.value[..]).unwrap())
+        .collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["dataGap", "correction"], "each once, nothing again after it was noted");
+    assert_eq!((events[0].attributes["sequences"].as_str(), events[0].time_ms), ("0-9", 5));
+    assert_eq!(events[1].attributes["sequences"], "4-9");
+    assert_eq!(events[1].replaces.as_ref(), Some(&events[0].id));
 }

@@ -14,7 +14,7 @@ use crate::journal::{Entry, Partition, PartitionReader, Stretch};
 use crate::live::{LiveFeed, LiveUpdate};
 use crate::meters;
 use crate::outlet::Outlet;
-use crate::store::{Claim, Commit, Store};
+use crate::store::{Claim, Commit, Published, Store};
 
 /// How long one look for new entries takes when there are none.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -140,10 +140,11 @@ impl Worker {
             let gone = claim.next_offset..bounds.start;
             tracing::warn!(%partition, ?gone, "entries were deleted from the journal before they were processed");
         }
-        let Claim { generation, next_offset, published_offset } = claim;
+        let Claim { generation, next_offset, published_offset, published_event } = claim;
         let publisher = self.outlet.clone().map(|outlet| {
             let store = Arc::clone(&self.store);
-            Publisher::start(outlet, store, partition, generation, published_offset)
+            let published = Published { offset: published_offset, event: published_event };
+            Publisher::start(outlet, store, partition, generation, published)
         });
         let tenure = Tenure { generation, next_offset, publisher };
         if tenure.publisher.is_some() {
@@ -176,7 +177,7 @@ impl Worker {
             let plan = tokio::task::spawn_blocking(move || plan(&entries, MAX_FIXES)).await?;
             next = plan.next_offset;
             let (changes, refused) = (plan.changes.into(), plan.refused);
-            tenure.publish(Job { end: next, changes, fresh: None, refused }).await?;
+            tenure.publish(Job { end: next, changes, fresh: None, refused, events: false }).await?;
         }
         if published < goal {
             tracing::info!(%partition, again = ?(published..goal), "what a stop has left open is published again");
@@ -220,8 +221,8 @@ impl Worker {
         let updates =
             committed.newest.into_iter().map(|(vehicle, position)| LiveUpdate { vehicle, position });
         self.feed.publish(updates.collect());
-        let (fresh, refused) = (Some(committed.fresh), plan.refused);
-        let job = Job { end: next_offset, changes, fresh, refused };
+        let (fresh, refused, events) = (Some(committed.fresh), plan.refused, committed.events > 0);
+        let job = Job { end: next_offset, changes, fresh, refused, events };
         // Brokers that are away must not keep us from stopping: the next owner publishes it.
         tokio::select! {
             published = tenure.publish(job) => published,

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use avl_shared::fix::{Decimal, Fix, FixMode, Quality, UtcMillis, Verdict};
 use avl_shared::identity::VehicleKey;
 use avl_shared::link::LossReason;
+use avl_shared::record;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::{
-    Change, Claim, Commit, Committed, EpochLedger, Position, PositionCursor, PositionQuery, Refused, Store,
-    StoreError,
+    Change, Claim, Commit, Committed, EpochLedger, Position, PositionCursor, PositionQuery, Published,
+    Refused, Store, StoreError,
 };
 use crate::journal::Partition;
 
@@ -22,7 +24,8 @@ macro_rules! suite {
             a_fix_comes_back_as_it_went_in, a_batch_processed_twice_counts_once, overlapping_batches_store_only_what_is_new,
             offset_and_rows_move_together, partitions_move_apart, a_late_commit_of_an_earlier_owner_changes_nothing,
             nobody_commits_without_a_claim,
-            what_was_new_is_told_by_change, published_is_noted_and_never_goes_back, what_was_refused_is_listed, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
+            what_was_new_is_told_by_change, published_is_noted_and_never_goes_back, what_was_refused_is_listed,
+            gaps_and_what_fills_them_are_events_however_they_are_committed, late_data_lands_in_its_place, pages_join_without_gap_or_repetition,
             newest_is_announced_only_when_it_changed, gaps_and_losses_are_exact, what_was_lost_and_arrives_is_received,
             received_within_a_period_is_grouped_by_epoch, rows_are_found_by_their_numbers, an_unknown_vehicle_is_empty,
             vehicles_of_other_fleets_stay_apart, the_highest_number_fits_and_the_next_is_refused);
@@ -238,13 +241,77 @@ pub(crate) async fn published_is_noted_and_never_goes_back(store: &impl Store) {
     let partition = Partition(4);
     let claim = store.claim(partition, "test").await.unwrap();
     assert_eq!(claim.published_offset, 0);
-    for offset in [7, 5] {
-        store.published(partition, claim.generation, offset).await.unwrap();
+    for (offset, event) in [(7, 3), (5, 2)] {
+        store.published(partition, claim.generation, Published { offset, event }).await.unwrap();
     }
     let again = store.claim(partition, "test").await.unwrap();
-    assert_eq!((again.published_offset, again.next_offset), (7, 0));
-    let late = store.published(partition, claim.generation, 9).await;
+    assert_eq!((again.published_offset, again.published_event, again.next_offset), (7, 3, 0));
+    let late = store.published(partition, claim.generation, Published { offset: 9, event: 9 }).await;
     assert!(matches!(late, Err(StoreError::Fenced { partition: Partition(4) })), "{late:?}");
+}
+
+/// The same journal in stretches of one, two and all entries: as of three partitions, so of three vehicles.
+pub(crate) async fn gaps_and_what_fills_them_are_events_however_they_are_committed(store: &impl Store) {
+    let mut told = Vec::new();
+    for (number, stretch) in [1, 2, 9].into_iter().enumerate() {
+        let vehicle: VehicleKey = format!("demo/van-{number}").parse().unwrap();
+        let lost = |ranges: &[SequenceRange]| Change::Lost {
+            vehicle: vehicle.clone(),
+            epoch: EPOCH,
+            ranges: ranges.iter().copied().collect(),
+            reason: LossReason::Corruption,
+            received_at: 77,
+        };
+        let changes = [
+            batch(&vehicle, EPOCH, 5, 5),
+            lost(&[range(0, 19), range(30, 39)]),
+            // Declared again, and ten more that touch: two declarations stay two.
+            lost(&[range(30, 49)]),
+            batch(&vehicle, EPOCH, 0, 8),
+            batch(&vehicle, EPOCH, 35, 10),
+            batch(&vehicle, EPOCH, 35, 10),
+            lost(&[range(5, 9)]),
+        ];
+        let partition = Partition(number.try_into().unwrap());
+        let generation = store.claim(partition, "test").await.unwrap().generation;
+        let mut next_offset = 0;
+        let mut counted = 0;
+        for changes in changes.chunks(stretch) {
+            next_offset += changes.len() as u64;
+            let changes = changes.to_vec().into();
+            let commit = Commit { partition, generation, changes, refused: Vec::new(), next_offset };
+            counted += store.commit(commit).await.unwrap().events;
+        }
+        let events = store.events(partition, 0, 100).await.unwrap();
+        assert_eq!(counted, events.len() as u64);
+        assert!(events.windows(2).all(|pair| pair[0].place < pair[1].place));
+        assert_eq!(store.events(partition, events[1].place, 2).await.unwrap(), events[2..4]);
+        assert!(events.iter().all(|event| event.vehicle == vehicle));
+        let events = events.iter().map(|event| record::Event::decode(&event.message[..]).unwrap());
+        let events: Vec<record::Event> = events.collect();
+        let replaced = |event: &record::Event| {
+            let id = event.replaces.as_ref()?;
+            events.iter().position(|gap| gap.id == *id)
+        };
+        told.push(
+            events
+                .iter()
+                .map(|event| (event.kind.clone(), event.attributes["sequences"].clone(), replaced(event)))
+                .collect::<Vec<_>>(),
+        );
+    }
+    let event = |kind: &str, numbers: &str, replaced| (kind.to_owned(), numbers.to_owned(), replaced);
+    let expected = [
+        event("dataGap", "0-4,10-19", None),
+        event("dataGap", "30-39", None),
+        event("dataGap", "40-49", None),
+        event("correction", "0-4", Some(0)),
+        event("correction", "35-39", Some(1)),
+        event("correction", "40-44", Some(2)),
+    ];
+    for told in told {
+        assert_eq!(told, expected);
+    }
 }
 
 pub(crate) async fn what_was_refused_is_listed(store: &impl Store) {
@@ -329,6 +396,7 @@ pub(crate) async fn gaps_and_losses_are_exact(store: &impl Store) {
         epoch: EPOCH,
         ranges: ranges.iter().copied().collect(),
         reason,
+        received_at: 77,
     };
     let changes = vec![
         Change::Known { vehicle: van(), epoch: EPOCH, next_sequence: 100 },
@@ -352,7 +420,13 @@ pub(crate) async fn gaps_and_losses_are_exact(store: &impl Store) {
 
 pub(crate) async fn what_was_lost_and_arrives_is_received(store: &impl Store) {
     let ranges: RangeSet = [range(0, 19)].into_iter().collect();
-    let lost = Change::Lost { vehicle: van(), epoch: EPOCH, ranges, reason: LossReason::BufferFull };
+    let lost = Change::Lost {
+        vehicle: van(),
+        epoch: EPOCH,
+        ranges,
+        reason: LossReason::BufferFull,
+        received_at: 77,
+    };
     let changes = vec![lost, batch(&van(), EPOCH, 5, 5)];
     let committed = commit(store, changes, 2).await.unwrap();
     assert_eq!(committed.stored, 5);
@@ -449,7 +523,7 @@ pub(crate) fn model<G, S: Store>(fresh: impl Fn() -> Option<(G, S)>) {
                         lost.extend((first..first + count).map(|number| (epoch, number)));
                         *top = (*top).max(first + count);
                         let ranges = SequenceRange::starting_at(first, count).into_iter().collect();
-                        changes.push(Change::Lost { vehicle: van(), epoch: Epoch(epoch), ranges, reason: LossReason::BufferFull });
+                        changes.push(Change::Lost { vehicle: van(), epoch: Epoch(epoch), ranges, reason: LossReason::BufferFull, received_at: 77 });
                     }
                     Step::Known { next: known } => {
                         *top = (*top).max(known);

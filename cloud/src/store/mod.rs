@@ -60,7 +60,7 @@ pub enum Change {
     /// A decoded batch; the store drops what the ledger already has.
     Fixes { vehicle: VehicleKey, epoch: Epoch, first: u64, fixes: Vec<Fix>, received_at: UtcMillis },
     /// The vehicle gave these up and said why.
-    Lost { vehicle: VehicleKey, epoch: Epoch, ranges: RangeSet, reason: LossReason },
+    Lost { vehicle: VehicleKey, epoch: Epoch, ranges: RangeSet, reason: LossReason, received_at: UtcMillis },
     /// The vehicle said hello: every number below `next_sequence` was given to a fix.
     Known { vehicle: VehicleKey, epoch: Epoch, next_sequence: u64 },
 }
@@ -72,6 +72,8 @@ pub struct Claim {
     pub next_offset: u64,
     /// Offset up to which what the entries brought is published as well.
     pub published_offset: u64,
+    /// The newest event of the partition's outbox that is published.
+    pub published_event: u64,
     /// Names the claim in commits; grows with each claim of the partition.
     pub generation: u64,
 }
@@ -100,6 +102,24 @@ pub struct Refused {
     pub bytes: u64,
 }
 
+/// How far a partition is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    pub offset: u64,
+    /// See [`KeptEvent::place`].
+    pub event: u64,
+}
+
+/// An event in the outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptEvent {
+    /// Counts up within a partition, with holes.
+    pub place: u64,
+    pub vehicle: VehicleKey,
+    /// `avl.v1.Event`.
+    pub message: Vec<u8>,
+}
+
 /// What a commit did.
 #[derive(Clone, Debug, Default)]
 pub struct Committed {
@@ -107,6 +127,8 @@ pub struct Committed {
     pub duplicates: u64,
     /// For each change the numbers that were new; none where it brings no fixes.
     pub fresh: Vec<RangeSet>,
+    /// How many events went into the outbox.
+    pub events: u64,
     /// For each touched vehicle whose newest position changed: that position.
     pub newest: Vec<(VehicleKey, Position)>,
 }
@@ -170,8 +192,21 @@ pub trait Store: Send + Sync + 'static {
     /// the partition was claimed anew since.
     async fn commit(&self, commit: Commit) -> Result<Committed, StoreError>;
 
-    /// Notes that what was processed is published up to `offset`; never goes back. [`StoreError::Fenced`] as for commits.
-    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError>;
+    /// Notes that what was processed is published up to this place; never goes back. [`StoreError::Fenced`] as for commits.
+    async fn published(
+        &self,
+        partition: Partition,
+        generation: u64,
+        published: Published,
+    ) -> Result<(), StoreError>;
+
+    /// The partition's events behind `after`, in the order in which they were committed.
+    async fn events(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptEvent>, StoreError>;
 
     /// The newest entries that were refused, newest first.
     async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError>;

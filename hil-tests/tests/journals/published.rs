@@ -14,7 +14,9 @@ use avl_cloud::store::Store as _;
 use avl_cloud::store::sqlite::SqliteStore;
 use avl_shared::batch::{Batch, encode};
 use avl_shared::fix::{Decimal, Fix, Quality};
-use avl_shared::record::Position;
+use avl_shared::link::message::Range;
+use avl_shared::link::{DeclareLost, LossReason};
+use avl_shared::record::{Event, Position};
 use avl_shared::sequence::Epoch;
 use hil_tests::oracle::topic;
 use hil_tests::process::{Scene, eventually};
@@ -57,6 +59,10 @@ async fn poison_among_good_batches_is_published_with_its_reason_and_the_good_one
     prepare(&settings).await.unwrap();
     let journal = KafkaJournal::open(&settings).unwrap();
     let append = async |record| journal.append(record).await.unwrap().await.unwrap();
+    // Given up, and there after all in the first round.
+    let ranges = vec![Range { first: 0, last: FIXES - 1 }];
+    let lost = DeclareLost { epoch: 7, ranges, reason: LossReason::BufferFull.into() };
+    append(Record { kind: Kind::Lost, ..record(vehicle(1), lost.encode_to_vec()) }).await;
     let mut poisoned = BTreeMap::new();
     for round in 0..10 {
         for of in 0..VEHICLES {
@@ -143,6 +149,12 @@ async fn poison_among_good_batches_is_published_with_its_reason_and_the_good_one
         assert_eq!(track, (0..next).collect::<Vec<_>>(), "{vehicle}: each once and in order");
     }
     let batches = topic::read(&kafka.bootstrap(), "avl.batches").await.unwrap();
+    let events = topic::read(&kafka.bootstrap(), "avl.events").await.unwrap();
+    assert!(events.iter().all(|event| event.key == Some(vehicle(1).to_string())));
+    let events: Vec<_> = events.iter().map(|event| Event::decode(&event.value[..]).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["dataGap", "correction"]);
+    assert_eq!(events[1].replaces.as_ref(), Some(&events[0].id));
     let rejects = topic::read(&kafka.bootstrap(), "avl.rejects").await.unwrap();
     assert_eq!(rejects.len(), 11);
     let mut found = BTreeSet::new();

@@ -11,7 +11,13 @@ const PATH: &str = "/api/v1/vehicles/demo/van-1/completeness";
 async fn fixture() -> Fixture {
     let fixture = Fixture::new();
     let ranges = [SequenceRange::new(20, 29).unwrap()].into_iter().collect();
-    let lost = Change::Lost { vehicle: van("van-1"), epoch: EPOCH, ranges, reason: LossReason::BufferFull };
+    let lost = Change::Lost {
+        vehicle: van("van-1"),
+        epoch: EPOCH,
+        ranges,
+        reason: LossReason::BufferFull,
+        received_at: 0,
+    };
     let known = Change::Known { vehicle: van("van-1"), epoch: EPOCH, next_sequence: 80 };
     fixture.commit(vec![fixes("van-1", 0..10), fixes("van-1", 60..70), lost, known]).await;
     fixture

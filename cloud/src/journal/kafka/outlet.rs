@@ -84,6 +84,7 @@ pub struct KafkaOutlet {
     producer: Arc<Renewable<Answers>>,
     source: String,
     positions: Option<Arc<str>>,
+    events: Arc<str>,
     rejects: Arc<str>,
     room: Arc<Semaphore>,
 }
@@ -113,6 +114,7 @@ impl KafkaOutlet {
             producer: Arc::new(Renewable::new(config)?),
             source: settings.batches(),
             positions: settings.positions.then(|| topic(Stream::Positions)),
+            events: topic(Stream::Events),
             rejects: topic(Stream::Rejects),
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
         })
@@ -121,6 +123,7 @@ impl KafkaOutlet {
     fn topic(&self, stream: Stream) -> Option<&Arc<str>> {
         match stream {
             Stream::Positions => self.positions.as_ref(),
+            Stream::Events => Some(&self.events),
             Stream::Rejects => Some(&self.rejects),
         }
     }

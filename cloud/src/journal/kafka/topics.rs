@@ -44,7 +44,7 @@ pub async fn prepare(settings: &KafkaSettings) -> Result<(), SetupError> {
             settings.partitions as usize
         }
     };
-    for stream in [Stream::Positions, Stream::Rejects] {
+    for stream in [Stream::Positions, Stream::Events, Stream::Rejects] {
         if stream == Stream::Positions && !settings.positions {
             continue;
         }

@@ -32,28 +32,58 @@ pub(super) fn know(connection: &Connection, epoch_id: i64, next: u64) -> Result<
     Ok(())
 }
 
-/// Adds `range` to what was received and returns the part that is new.
-pub(super) fn receive(
+/// What was received in `range`, or touches it.
+pub(super) fn received_near(
     connection: &Connection,
     epoch_id: i64,
     range: SequenceRange,
 ) -> Result<RangeSet, StoreError> {
     let (first, last) = (range.first().cast_signed(), range.last().cast_signed());
     let mut near = RangeSet::new();
-    {
-        // Ranges are disjoint, so in descending order the first one that ends before the new one ends the search.
-        let mut statement = connection.prepare_cached(
-            "SELECT first, last FROM received WHERE epoch_id = ? AND first <= ? ORDER BY first DESC",
-        )?;
-        let mut rows = statement.query(params![epoch_id, last.saturating_add(1)])?;
-        while let Some(row) = rows.next()? {
-            let held = sql_range(row.get(0)?, row.get(1)?)?;
-            if held.last().cast_signed() < first.saturating_sub(1) {
-                break;
-            }
-            near.insert(held);
+    // Ranges are disjoint, so in descending order the first one that ends before the new one ends the search.
+    let mut statement = connection.prepare_cached(
+        "SELECT first, last FROM received WHERE epoch_id = ? AND first <= ? ORDER BY first DESC",
+    )?;
+    let mut rows = statement.query(params![epoch_id, last.saturating_add(1)])?;
+    while let Some(row) = rows.next()? {
+        let held = sql_range(row.get(0)?, row.get(1)?)?;
+        if held.last().cast_signed() < first.saturating_sub(1) {
+            break;
         }
+        near.insert(held);
     }
+    Ok(near)
+}
+
+/// What was declared lost and overlaps `range`, each as it was declared.
+pub(super) fn declared(
+    connection: &Connection,
+    epoch_id: i64,
+    range: SequenceRange,
+) -> Result<Vec<SequenceRange>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT first, last FROM lost WHERE epoch_id = ? AND first <= ? ORDER BY first DESC",
+    )?;
+    let mut rows = statement.query(params![epoch_id, range.last().cast_signed()])?;
+    let mut declared = Vec::new();
+    while let Some(row) = rows.next()? {
+        let held = sql_range(row.get(0)?, row.get(1)?)?;
+        if held.last() < range.first() {
+            break;
+        }
+        declared.push(held);
+    }
+    declared.reverse();
+    Ok(declared)
+}
+
+/// Adds `range` to what was received and returns the part that is new.
+pub(super) fn receive(
+    connection: &Connection,
+    epoch_id: i64,
+    range: SequenceRange,
+) -> Result<RangeSet, StoreError> {
+    let mut near = received_near(connection, epoch_id, range)?;
     let before = near.clone();
     let fresh = near.insert(range);
     if !fresh.is_empty() {
@@ -72,30 +102,18 @@ pub(super) fn receive(
     Ok(fresh)
 }
 
-/// Notes what the vehicle gave up; a number that was declared before keeps its first reason.
+/// Notes what the vehicle gave up; a number that was declared before keeps its first reason. Returns what was not.
 pub(super) fn lose(
     connection: &Connection,
     epoch_id: i64,
     range: SequenceRange,
     reason: LossReason,
-) -> Result<(), StoreError> {
-    let mut declared = RangeSet::new();
-    {
-        let mut statement = connection.prepare_cached(
-            "SELECT first, last FROM lost WHERE epoch_id = ? AND first <= ? ORDER BY first DESC",
-        )?;
-        let mut rows = statement.query(params![epoch_id, range.last().cast_signed()])?;
-        while let Some(row) = rows.next()? {
-            let held = sql_range(row.get(0)?, row.get(1)?)?;
-            if held.last() < range.first() {
-                break;
-            }
-            declared.insert(held);
-        }
-    }
+) -> Result<Vec<SequenceRange>, StoreError> {
+    let declared: RangeSet = declared(connection, epoch_id, range)?.into_iter().collect();
+    let fresh = declared.missing_within(range);
     let mut insert =
         connection.prepare_cached("INSERT INTO lost (epoch_id, first, last, reason) VALUES (?, ?, ?, ?)")?;
-    for fresh in declared.missing_within(range).ranges() {
+    for fresh in fresh.ranges() {
         insert.execute(params![
             epoch_id,
             fresh.first().cast_signed(),
@@ -103,7 +121,8 @@ pub(super) fn lose(
             reason as i32
         ])?;
     }
-    know(connection, epoch_id, range.last() + 1)
+    know(connection, epoch_id, range.last() + 1)?;
+    Ok(fresh.ranges().to_vec())
 }
 
 /// All ledgers of a vehicle, oldest first. What was declared lost and arrived all the same counts as received only.

@@ -13,6 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/003_optional_columns.sql"),
     include_str!("migrations/004_partitions.sql"),
     include_str!("migrations/005_published.sql"),
+    include_str!("migrations/006_events.sql"),
 ];
 
 /// Applies what is missing, in one transaction. Two processes may do so at the same time: the second finds it done.

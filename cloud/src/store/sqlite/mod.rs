@@ -24,8 +24,8 @@ use crate::data_dir::make_private_file;
 use crate::journal::Partition;
 
 use super::{
-    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, Store, StoreError,
-    VehicleSummary,
+    Claim, Commit, Committed, EpochLedger, KeptEvent, Position, PositionQuery, Published, Refused, Store,
+    StoreError, VehicleSummary,
 };
 
 /// Readers at one time. More would only compete for the disk.
@@ -209,8 +209,22 @@ impl Store for SqliteStore {
         self.write(move |connection| write::commit(connection, &commit)).await
     }
 
-    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
-        self.write(move |connection| write::published(connection, partition, generation, offset)).await
+    async fn published(
+        &self,
+        partition: Partition,
+        generation: u64,
+        published: Published,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| write::published(connection, partition, generation, published)).await
+    }
+
+    async fn events(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptEvent>, StoreError> {
+        self.read(move |connection| read::events(connection, partition, after, limit)).await
     }
 
     async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{fix_row, ledger};
 use crate::journal::Partition;
-use crate::store::{Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary};
+use crate::store::{KeptEvent, Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary};
 
 pub(super) const VEHICLE_ID: &str = "SELECT id FROM vehicles WHERE fleet = ? AND vehicle = ?";
 
@@ -34,6 +34,27 @@ pub(super) fn next_offset(connection: &Connection, partition: Partition) -> Resu
         .query_row([partition.0], |row| row.get(0))
         .optional()?;
     Ok(offset.unwrap_or(0).cast_unsigned())
+}
+
+pub(super) fn events(
+    connection: &Connection,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<KeptEvent>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT place, vehicle, message FROM events WHERE partition = ? AND place > ? ORDER BY place LIMIT ?",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![partition.0, after.cast_signed(), limit])?;
+    let mut events = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (place, vehicle): (i64, String) = (row.get(0)?, row.get(1)?);
+        let vehicle =
+            vehicle.parse().map_err(|error| StoreError::Corrupt(format!("event {place}: {error}")))?;
+        events.push(KeptEvent { place: place.cast_unsigned(), vehicle, message: row.get(2)? });
+    }
+    Ok(events)
 }
 
 pub(super) fn refused(

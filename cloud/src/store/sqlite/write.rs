@@ -9,8 +9,11 @@ use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{fix_row, ledger, read};
+use crate::event::{self, Event};
 use crate::journal::Partition;
-use crate::store::{Change, Claim, Commit, Committed, MAX_SEQUENCE, Position, Refused, StoreError};
+use crate::store::{
+    Change, Claim, Commit, Committed, MAX_SEQUENCE, Position, Published, Refused, StoreError,
+};
 
 /// What a commit learns of one vehicle on its way.
 struct Touched {
@@ -26,13 +29,16 @@ pub(super) fn claim(connection: &Connection, partition: Partition, owner: &str) 
     let mut claim = connection.prepare_cached(
         "INSERT INTO partitions (partition, next_offset, generation, owner) VALUES (?1, 0, 1, ?2)
          ON CONFLICT (partition) DO UPDATE SET generation = generation + 1, owner = excluded.owner
-         RETURNING next_offset, published_offset, generation",
+         RETURNING next_offset, published_offset, published_event, generation",
     )?;
-    let (next_offset, published_offset, generation): (i64, i64, i64) =
-        claim.query_row(params![partition.0, owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (next_offset, published_offset, published_event, generation): (i64, i64, i64, i64) = claim
+        .query_row(params![partition.0, owner], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?;
     Ok(Claim {
         next_offset: next_offset.cast_unsigned(),
         published_offset: published_offset.cast_unsigned(),
+        published_event: published_event.cast_unsigned(),
         generation: generation.cast_unsigned(),
     })
 }
@@ -41,12 +47,14 @@ pub(super) fn published(
     connection: &Connection,
     partition: Partition,
     generation: u64,
-    offset: u64,
+    published: Published,
 ) -> Result<(), StoreError> {
     let mut advance = connection.prepare_cached(
-        "UPDATE partitions SET published_offset = max(published_offset, ?) WHERE partition = ? AND generation = ?",
+        "UPDATE partitions SET published_offset = max(published_offset, ?), published_event = max(published_event, ?)
+         WHERE partition = ? AND generation = ?",
     )?;
-    match advance.execute(params![offset.cast_signed(), partition.0, generation.cast_signed()])? {
+    let (offset, event) = (published.offset.cast_signed(), published.event.cast_signed());
+    match advance.execute(params![offset, event, partition.0, generation.cast_signed()])? {
         0 => Err(StoreError::Fenced { partition }),
         _ => Ok(()),
     }
@@ -90,7 +98,7 @@ pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Com
         refuse(&transaction, commit.partition, refused)?;
     }
     for change in commit.changes.iter() {
-        apply(&transaction, change, &mut vehicles, &mut committed)?;
+        apply(&transaction, commit.partition, change, &mut vehicles, &mut committed)?;
     }
     for (vehicle, touched) in vehicles {
         if touched.stored > 0 {
@@ -106,6 +114,7 @@ pub(super) fn commit(connection: &mut Connection, commit: &Commit) -> Result<Com
 
 fn apply(
     connection: &Connection,
+    partition: Partition,
     change: &Change,
     vehicles: &mut BTreeMap<VehicleKey, Touched>,
     committed: &mut Committed,
@@ -132,15 +141,23 @@ fn apply(
             touched.stored += fresh.count();
             committed.stored += fresh.count();
             committed.duplicates += range.count() - fresh.count();
+            for declared in ledger::declared(connection, epoch_id, range)? {
+                let filled = event::gap_filled(vehicle, *epoch, declared, &fresh, *received_at);
+                committed.events += happen(connection, partition, filled)?;
+            }
             committed.fresh.push(fresh);
             return Ok(());
         }
-        Change::Lost { vehicle, epoch, ranges, reason } => {
+        Change::Lost { vehicle, epoch, ranges, reason, received_at } => {
             let touched = touch(connection, vehicles, vehicle)?;
             let epoch_id = ledger::epoch_id(connection, touched.id, *epoch)?;
             for &range in ranges.ranges() {
                 check(range)?;
-                ledger::lose(connection, epoch_id, range, *reason)?;
+                for declared in ledger::lose(connection, epoch_id, range, *reason)? {
+                    let here = ledger::received_near(connection, epoch_id, declared)?;
+                    let gap = event::data_gap(vehicle, *epoch, declared, &here, *reason, *received_at);
+                    committed.events += happen(connection, partition, gap)?;
+                }
             }
         }
         Change::Known { vehicle, epoch, next_sequence } => {
@@ -151,6 +168,18 @@ fn apply(
     }
     committed.fresh.push(RangeSet::new());
     Ok(())
+}
+
+/// What was said before is not said again. Returns how many events are new.
+fn happen(connection: &Connection, partition: Partition, event: Option<Event>) -> Result<u64, StoreError> {
+    let Some(event) = event else { return Ok(0) };
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO events (partition, id, vehicle, kind, time, message) VALUES (?, ?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )?;
+    let (id, vehicle, message) = (event.id.to_string(), event.vehicle.to_string(), event.message());
+    let new = insert.execute(params![partition.0, id, vehicle, event.kind.name(), event.time, message])?;
+    Ok(new as u64)
 }
 
 impl Touched {

@@ -11,6 +11,7 @@ use avl_shared::link::LossReason;
 use avl_shared::sequence::{Epoch, RangeSet, SequenceRange};
 
 use super::row::{self, Values};
+use crate::event::{self, Event};
 use crate::store::{Change, MAX_SEQUENCE, Position, StoreError};
 
 /// Vehicles and epochs in the order in which they are first named; an epoch is (place of its vehicle, epoch).
@@ -103,6 +104,8 @@ pub(super) struct HeldEpoch {
     pub(super) received: RangeSet,
     /// Declared before; at least within the window.
     pub(super) lost: RangeSet,
+    /// The same, each range as it was declared, in order.
+    pub(super) declared: Vec<SequenceRange>,
 }
 
 /// What has to be written; vehicles and epochs in the order of [`Touched`].
@@ -116,6 +119,7 @@ pub(super) struct Merged<'a> {
     pub(super) duplicates: u64,
     /// For each change the numbers that are new.
     pub(super) fresh: Vec<RangeSet>,
+    pub(super) events: Vec<Event>,
 }
 
 #[derive(Debug, Default)]
@@ -161,12 +165,13 @@ pub(super) fn merge<'a>(changes: &'a [Change], touched: &Touched<'a>, loaded: Lo
         stored: 0,
         duplicates: 0,
         fresh: vec![RangeSet::new(); changes.len()],
+        events: Vec::new(),
     };
     for (number, change) in changes.iter().enumerate() {
         match change {
-            Change::Fixes { vehicle, epoch, first, fixes, received_at } => {
+            Change::Fixes { vehicle: key, epoch, first, fixes, received_at } => {
                 let Some(range) = SequenceRange::starting_at(*first, fixes.len() as u64) else { continue };
-                let vehicle = touched.vehicle_places[vehicle];
+                let vehicle = touched.vehicle_places[key];
                 let at = touched.epoch_places[&(vehicle, *epoch)];
                 let fresh = epochs[at].received.insert(range);
                 let (held, news) = (&mut vehicles[vehicle], &mut merged.vehicles[vehicle]);
@@ -188,15 +193,27 @@ pub(super) fn merge<'a>(changes: &'a [Change], touched: &Touched<'a>, loaded: Lo
                 news.stored += fresh.count();
                 merged.stored += fresh.count();
                 merged.duplicates += range.count() - fresh.count();
+                let filled = epochs[at]
+                    .declared
+                    .iter()
+                    .filter_map(|&declared| event::gap_filled(key, *epoch, declared, &fresh, *received_at));
+                merged.events.extend(filled);
                 merged.fresh[number] = fresh;
             }
-            Change::Lost { vehicle, epoch, ranges, reason } => {
-                let vehicle = touched.vehicle_places[vehicle];
+            Change::Lost { vehicle: key, epoch, ranges, reason, received_at } => {
+                let vehicle = touched.vehicle_places[key];
                 let at = touched.epoch_places[&(vehicle, *epoch)];
                 let held = &mut epochs[at];
                 for &range in ranges.ranges() {
                     // A number that was declared before keeps its first reason.
                     let fresh = held.lost.insert(range);
+                    for &declared in fresh.ranges() {
+                        let gap =
+                            event::data_gap(key, *epoch, declared, &held.received, *reason, *received_at);
+                        merged.events.extend(gap);
+                        held.declared.push(declared);
+                    }
+                    held.declared.sort_unstable_by_key(|declared| declared.first());
                     merged.lost.extend(fresh.ranges().iter().map(|&range| (held.id, range, *reason)));
                     merged.epochs[at].know(range.last() + 1);
                 }

@@ -30,8 +30,8 @@ use deadpool_postgres::{Client, Pool};
 use tokio::sync::watch;
 
 use super::{
-    Claim, Commit, Committed, EpochLedger, Position, PositionQuery, Refused, Store, StoreError,
-    VehicleSummary,
+    Claim, Commit, Committed, EpochLedger, KeptEvent, Position, PositionQuery, Published, Refused, Store,
+    StoreError, VehicleSummary,
 };
 use crate::journal::Partition;
 use connect::Address;
@@ -99,8 +99,22 @@ impl Store for TimescaleStore {
         write::commit(&mut self.primary().await?, &commit).await
     }
 
-    async fn published(&self, partition: Partition, generation: u64, offset: u64) -> Result<(), StoreError> {
-        write::published(&self.primary().await?, partition, generation, offset).await
+    async fn published(
+        &self,
+        partition: Partition,
+        generation: u64,
+        published: Published,
+    ) -> Result<(), StoreError> {
+        write::published(&self.primary().await?, partition, generation, published).await
+    }
+
+    async fn events(
+        &self,
+        partition: Partition,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<KeptEvent>, StoreError> {
+        read::events(&self.primary().await?, partition, after, limit).await
     }
 
     async fn refused(&self, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {

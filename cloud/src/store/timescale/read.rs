@@ -11,7 +11,7 @@ use super::ranges::from_multirange;
 use super::row;
 use crate::journal::Partition;
 use crate::store::{
-    EpochLedger, Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary,
+    EpochLedger, KeptEvent, Position, PositionCursor, PositionQuery, Refused, StoreError, VehicleSummary,
 };
 
 const VEHICLE_ID: &str = "(SELECT id FROM vehicles WHERE fleet = $1 AND vehicle = $2)";
@@ -20,6 +20,29 @@ pub(super) async fn next_offset(client: &Client, partition: Partition) -> Result
     let statement = client.prepare_cached("SELECT next_offset FROM partitions WHERE partition = $1").await?;
     let row = client.query_opt(&statement, &[&i64::from(partition.0)]).await?;
     Ok(row.map(|row| row.try_get::<_, i64>(0)).transpose()?.unwrap_or(0).cast_unsigned())
+}
+
+pub(super) async fn events(
+    client: &Client,
+    partition: Partition,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<KeptEvent>, StoreError> {
+    let statement = client
+        .prepare_cached(
+            "SELECT place, vehicle, message FROM events WHERE partition = $1 AND place > $2 ORDER BY place LIMIT $3",
+        )
+        .await?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = client.query(&statement, &[&i64::from(partition.0), &after.cast_signed(), &limit]).await?;
+    rows.iter()
+        .map(|row| {
+            let (place, vehicle): (i64, &str) = (row.try_get(0)?, row.try_get(1)?);
+            let vehicle =
+                vehicle.parse().map_err(|error| StoreError::Corrupt(format!("event {place}: {error}")))?;
+            Ok(KeptEvent { place: place.cast_unsigned(), vehicle, message: row.try_get(2)? })
+        })
+        .collect()
 }
 
 pub(super) async fn refused(client: &Client, limit: usize) -> Result<Vec<(Partition, Refused)>, StoreError> {

@@ -10,8 +10,9 @@ use tokio_postgres::types::ToSql;
 use super::merge::{HeldEpoch, HeldVehicle, Loaded, Merged, Touched, merge};
 use super::ranges::{from_multirange, to_multirange};
 use super::{copy, row};
+use crate::event::Event;
 use crate::journal::Partition;
-use crate::store::{Claim, Commit, Committed, Position, Refused, StoreError};
+use crate::store::{Claim, Commit, Committed, Position, Published, Refused, StoreError};
 
 pub(super) async fn claim(client: &Client, partition: Partition, owner: &str) -> Result<Claim, StoreError> {
     // Waits for the commit of an earlier owner that is at work.
@@ -20,15 +21,16 @@ pub(super) async fn claim(client: &Client, partition: Partition, owner: &str) ->
             "INSERT INTO partitions (partition, next_offset, generation, owner, claimed_at) VALUES ($1, 0, 1, $2, now())
              ON CONFLICT (partition) DO UPDATE
              SET generation = partitions.generation + 1, owner = excluded.owner, claimed_at = now()
-             RETURNING next_offset, published_offset, generation",
+             RETURNING next_offset, published_offset, published_event, generation",
         )
         .await?;
     let row = client.query_one(&statement, &[&i64::from(partition.0), &owner]).await?;
-    let (next_offset, published_offset, generation): (i64, i64, i64) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let (next_offset, published_offset, published_event, generation): (i64, i64, i64, i64) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
     Ok(Claim {
         next_offset: next_offset.cast_unsigned(),
         published_offset: published_offset.cast_unsigned(),
+        published_event: published_event.cast_unsigned(),
         generation: generation.cast_unsigned(),
     })
 }
@@ -37,18 +39,48 @@ pub(super) async fn published(
     client: &Client,
     partition: Partition,
     generation: u64,
-    offset: u64,
+    published: Published,
 ) -> Result<(), StoreError> {
     let statement = client
         .prepare_cached(
-            "UPDATE partitions SET published_offset = greatest(published_offset, $1) WHERE partition = $2 AND generation = $3",
+            "UPDATE partitions SET published_offset = greatest(published_offset, $1),
+                 published_event = greatest(published_event, $2)
+             WHERE partition = $3 AND generation = $4",
         )
         .await?;
-    let (offset, generation) = (offset.cast_signed(), generation.cast_signed());
-    match client.execute(&statement, &[&offset, &i64::from(partition.0), &generation]).await? {
+    let (offset, event) = (published.offset.cast_signed(), published.event.cast_signed());
+    let generation = generation.cast_signed();
+    match client.execute(&statement, &[&offset, &event, &i64::from(partition.0), &generation]).await? {
         0 => Err(StoreError::Fenced { partition }),
         _ => Ok(()),
     }
+}
+
+/// In their order. What was said before is not said again. Returns how many are new.
+async fn save_events(
+    transaction: &Transaction<'_>,
+    partition: Partition,
+    events: &[Event],
+) -> Result<u64, StoreError> {
+    if events.is_empty() {
+        return Ok(0);
+    }
+    let ids: Vec<String> = events.iter().map(|event| event.id.to_string()).collect();
+    let vehicles: Vec<String> = events.iter().map(|event| event.vehicle.to_string()).collect();
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.name()).collect();
+    let times: Vec<i64> = events.iter().map(|event| event.time).collect();
+    let messages: Vec<Vec<u8>> = events.iter().map(Event::message).collect();
+    let statement = transaction
+        .prepare_cached(
+            "INSERT INTO events (partition, id, vehicle, kind, time, message)
+             SELECT $1, k.id::uuid, k.vehicle, k.kind, k.time, k.message
+             FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[]) WITH ORDINALITY
+                 AS k (id, vehicle, kind, time, message, number)
+             ORDER BY k.number ON CONFLICT DO NOTHING",
+        )
+        .await?;
+    let partition = i64::from(partition.0);
+    Ok(transaction.execute(&statement, &[&partition, &ids, &vehicles, &kinds, &times, &messages]).await?)
 }
 
 /// Few, if any.
@@ -87,6 +119,7 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit) -> Result<Commi
         save_counts(&transaction, &ids.vehicles, &merged),
         save_states(&transaction, &ids.vehicles, &merged),
     )?;
+    let events = save_events(&transaction, commit.partition, &merged.events).await?;
     transaction.commit().await?;
     let Merged { vehicles, stored, duplicates, fresh, .. } = merged;
     let mut newest: Vec<(VehicleKey, Position)> = touched
@@ -96,7 +129,7 @@ pub(super) async fn commit(client: &mut Client, commit: &Commit) -> Result<Commi
         .filter_map(|(&vehicle, news)| Some((vehicle.clone(), news.newest?)))
         .collect();
     newest.sort_by(|one, other| one.0.cmp(&other.0));
-    Ok(Committed { stored, duplicates, fresh, newest })
+    Ok(Committed { stored, duplicates, fresh, events, newest })
 }
 
 struct Ids {
@@ -222,7 +255,9 @@ async fn load_epochs(
         places.insert(epoch.id, place);
     }
     let statement = transaction
-        .prepare_cached("SELECT epoch_id, first, last FROM lost WHERE epoch_id = ANY ($1)")
+        .prepare_cached(
+            "SELECT epoch_id, first, last FROM lost WHERE epoch_id = ANY ($1) ORDER BY epoch_id, first",
+        )
         .await?;
     let ids: Vec<i32> = held.iter().map(|epoch| epoch.id).collect();
     for row in transaction.query(&statement, &[&ids]).await? {
@@ -230,6 +265,7 @@ async fn load_epochs(
         let range = SequenceRange::new(first.cast_unsigned(), last.cast_unsigned());
         if let (Some(&place), Some(range)) = (places.get(&id), range) {
             held[place].lost.insert(range);
+            held[place].declared.push(range);
         }
     }
     Ok(held)
