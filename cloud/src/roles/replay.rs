@@ -51,7 +51,13 @@ pub async fn into_store(archive: &dyn Archive, store: Arc<dyn Store>, from: u64)
         let claim = store.claim(partition, "avl-cloud replay").await?;
         let next_offset = from.min(bounds.end);
         store
-            .commit(Commit { partition, generation: claim.generation, changes: Vec::new(), next_offset })
+            .commit(Commit {
+                partition,
+                generation: claim.generation,
+                changes: Vec::new().into(),
+                refused: Vec::new(),
+                next_offset,
+            })
             .await?;
     }
     drop(readers);
@@ -99,9 +105,9 @@ async fn copy(
         for entry in entries {
             let record = match entry.record {
                 Ok(record) => record,
-                Err(reason) => {
+                Err(unreadable) => {
                     replayed.refused += 1;
-                    tracing::warn!(partition = %reader.partition(), offset = entry.offset, reason, "left out");
+                    tracing::warn!(partition = %reader.partition(), offset = entry.offset, reason = unreadable.reason, "left out");
                     continue;
                 }
             };
