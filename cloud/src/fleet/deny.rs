@@ -73,7 +73,13 @@ pub async fn follow(certificates: Certificates) -> Result<(Deny, Follower), Cert
 impl Follower {
     /// Runs until `stop` becomes true. While the list cannot be read, the last one stays in force.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        while tokio::time::timeout(LOOK, stop.wait_for(|&stop| stop)).await.is_err() {
+        let bell = self.certificates.bell();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|&stop| stop) => return,
+                () = tokio::time::sleep(LOOK) => {}
+                () = bell.rung() => {}
+            }
             if let Err(error) = self.look().await {
                 tracing::error!(%error, "list of revoked vehicles cannot be read: the last one stays in force");
             }

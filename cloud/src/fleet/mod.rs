@@ -5,9 +5,11 @@
 //! nothing that a request says about itself. A revocation outlives restarts and reaches open connections within seconds.
 
 pub mod authority;
+mod bell;
 pub mod broker;
 pub mod certificates;
 pub mod control;
+pub mod database;
 pub mod deny;
 pub mod enrolment;
 mod issuing;

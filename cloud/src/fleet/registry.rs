@@ -4,6 +4,7 @@ use crate::data_dir::DataDir;
 use crate::fleet::certificates::{Certificates, CertificatesError};
 use crate::fleet::control::releases::{ReleaseError, Releases};
 use crate::fleet::control::{Control, ControlError, ReleaseFiles};
+use crate::fleet::database::FleetDatabase;
 use crate::fleet::tokens::{TokenError, Tokens};
 
 /// Hands out each part, from wherever it lies.
@@ -11,6 +12,8 @@ use crate::fleet::tokens::{TokenError, Tokens};
 pub enum Registry {
     /// In SQLite files and folders of one machine.
     Folder(DataDir),
+    /// In the database, for any number of machines.
+    Database(FleetDatabase),
 }
 
 impl Registry {
@@ -19,6 +22,7 @@ impl Registry {
     pub fn tokens(&self) -> Result<Tokens, TokenError> {
         match self {
             Self::Folder(data) => Tokens::open(&data.store()),
+            Self::Database(database) => Ok(Tokens::shared(database)),
         }
     }
 
@@ -27,6 +31,7 @@ impl Registry {
     pub fn certificates(&self) -> Result<Certificates, CertificatesError> {
         match self {
             Self::Folder(data) => Certificates::open(&data.authority()),
+            Self::Database(database) => Ok(Certificates::shared(database)),
         }
     }
 
@@ -35,6 +40,7 @@ impl Registry {
     pub fn control(&self) -> Result<Control, ControlError> {
         match self {
             Self::Folder(data) => Control::open(&data.store()),
+            Self::Database(database) => Ok(Control::shared(database)),
         }
     }
 
@@ -43,6 +49,7 @@ impl Registry {
     pub fn releases(&self) -> Result<Releases, ReleaseError> {
         match self {
             Self::Folder(data) => Releases::open(&data.releases(), &data.store()),
+            Self::Database(database) => Ok(Releases::shared(database)),
         }
     }
 
@@ -51,6 +58,7 @@ impl Registry {
     pub fn release_files(&self) -> ReleaseFiles {
         match self {
             Self::Folder(data) => ReleaseFiles::Folder(data.releases()),
+            Self::Database(database) => ReleaseFiles::Database(database.clone()),
         }
     }
 }

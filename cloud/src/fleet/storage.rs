@@ -13,6 +13,8 @@ pub enum StorageError {
     Open(#[from] sqlite::OpenError),
     #[error("{0}")]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Database(String),
     #[error("the server is shutting down")]
     Stopped,
 }

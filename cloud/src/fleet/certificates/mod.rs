@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod postgres;
 mod sqlite;
 
 use std::collections::{HashMap, HashSet};
@@ -17,6 +18,8 @@ use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
 
 use super::StorageError;
+use super::bell::Bell;
+use super::database::FleetDatabase;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificatesError {
@@ -110,6 +113,10 @@ pub(crate) trait CertificateList: Send + Sync {
     async fn revoked_serials(&self, now: UtcMillis) -> Result<Vec<(Vec<u8>, UtcMillis)>, StorageError>;
     /// See [`Certificates::version`].
     async fn version(&self) -> Result<i64, StorageError>;
+    /// Rings when it may have changed.
+    fn bell(&self) -> Bell {
+        Bell::silent()
+    }
 }
 
 /// Cloning shares it.
@@ -131,6 +138,16 @@ impl Certificates {
     /// When it cannot be opened.
     pub fn open(authority: &Path) -> Result<Self, CertificatesError> {
         Ok(Self { list: Arc::new(sqlite::SqliteCertificates::open(authority)?) })
+    }
+
+    /// In the database that processes share.
+    #[must_use]
+    pub fn shared(database: &FleetDatabase) -> Self {
+        Self { list: Arc::new(postgres::PostgresCertificates(database.clone())) }
+    }
+
+    pub(super) fn bell(&self) -> Bell {
+        self.list.bell()
     }
 
     /// Remembers a certificate before it is handed out; forgets those that ended before `forget_before`.

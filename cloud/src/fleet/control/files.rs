@@ -8,6 +8,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::releases;
+use crate::fleet::database::FleetDatabase;
 use avl_shared::release::{PATH, is_sha256};
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -27,11 +29,14 @@ const PIECE_BYTES: usize = 64 * 1024;
 pub enum ReleaseFiles {
     /// Each a file under its SHA-256.
     Folder(PathBuf),
+    /// Each in parts.
+    Database(FleetDatabase),
 }
 
 /// A file that is being read.
 enum Opened {
     File(File),
+    Parts(FleetDatabase, String),
 }
 
 impl ReleaseFiles {
@@ -46,6 +51,10 @@ impl ReleaseFiles {
                     io::Result::Ok((Opened::File(file), length))
                 });
                 opened.await.map_err(io::Error::other)?
+            }
+            Self::Database(database) => {
+                let length = releases::postgres::size(database, &sha256).await?;
+                Ok((Opened::Parts(database.clone(), sha256), length))
             }
         }
     }
@@ -64,6 +73,11 @@ impl Opened {
                     io::Result::Ok((Self::File(file), Bytes::from(piece)))
                 });
                 read.await.map_err(io::Error::other)?
+            }
+            Self::Parts(database, sha256) => {
+                let mut piece = Bytes::from(releases::postgres::read(&database, &sha256, at).await?);
+                piece.truncate(usize::try_from(to - at).unwrap_or(usize::MAX));
+                Ok((Self::Parts(database, sha256), piece))
             }
         }
     }

@@ -7,8 +7,11 @@
 //! command`): the store is looked at every second.
 
 mod action;
+#[cfg(test)]
+mod conformance;
 mod delivery;
 mod files;
+mod postgres;
 pub mod releases;
 mod sqlite;
 mod table;
@@ -33,6 +36,7 @@ use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::interval;
 
 use super::StorageError;
+use super::database::FleetDatabase;
 use crate::store::sqlite::OpenError;
 use crate::time::now_utc;
 use table::OrderTable;
@@ -75,6 +79,12 @@ impl From<rusqlite::Error> for ControlError {
     }
 }
 
+impl From<tokio_postgres::Error> for ControlError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        StorageError::from(error).into()
+    }
+}
+
 /// Cloning shares it.
 #[derive(Clone)]
 pub struct Control {
@@ -98,6 +108,12 @@ impl Control {
     /// When the store cannot be opened.
     pub fn open(store: &Path) -> Result<Self, ControlError> {
         Ok(Self::over(Box::new(sqlite::SqliteOrders::open(store)?)))
+    }
+
+    /// In the database that processes share.
+    #[must_use]
+    pub fn shared(database: &FleetDatabase) -> Self {
+        Self::over(Box::new(postgres::PostgresOrders(database.clone())))
     }
 
     fn over(table: Box<dyn OrderTable>) -> Self {
@@ -201,11 +217,13 @@ impl Control {
     /// Looks for orders of other processes, and ends those whose time is over, until `stop` becomes true.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut look = interval(LOOK);
+        let bell = self.table().bell();
         let mut seen = None;
         loop {
             tokio::select! {
                 _ = stop.wait_for(|&stop| stop) => return,
                 _ = look.tick() => {}
+                () = bell.rung() => {}
             }
             match self.table().fresh(seen, now_utc()).await {
                 Ok((vehicles, now_seen)) => {

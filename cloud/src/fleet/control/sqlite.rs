@@ -451,3 +451,17 @@ fn require_known(connection: &Connection, vehicle: &VehicleKey) -> Result<(), Co
         .optional()?;
     known.ok_or_else(|| ControlError::UnknownVehicle(vehicle.clone()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Control, conformance};
+
+    fn fresh() -> Option<(tempfile::TempDir, [Control; 2])> {
+        let temp = tempfile::tempdir().unwrap();
+        let open = || Control::open(&temp.path().join("store.sqlite")).unwrap();
+        let both = [open(), open()];
+        Some((temp, both))
+    }
+
+    conformance::suite!(fresh);
+}

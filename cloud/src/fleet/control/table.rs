@@ -14,6 +14,7 @@ use figment::providers::{Format, Toml};
 
 use super::releases::Release;
 use super::{Action, ControlError, new_id};
+use crate::fleet::bell::Bell;
 
 /// Orders that may wait for one vehicle. They are all sent at once when it connects.
 pub(super) const MAX_WAITING: u32 = 32;
@@ -121,6 +122,11 @@ pub(crate) trait OrderTable: Send + Sync {
         seen: Option<Seen>,
         now: UtcMillis,
     ) -> Result<(Vec<VehicleKey>, Seen), ControlError>;
+
+    /// Rings when there may be fresh ones.
+    fn bell(&self) -> Bell {
+        Bell::silent()
+    }
 }
 
 /// A new order, ready to be written. `release` is what an update installs.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use avl_shared::link::{command, to_vehicle};
 use avl_shared::release::{Manifest, Version};
-use tokio::sync::watch;
 
 use super::releases::{ReleaseError, Releases, Terms, make_key, sign};
 use super::*;
@@ -20,36 +19,6 @@ async fn world() -> (tempfile::TempDir, Control, VehicleKey) {
     let store = SqliteStore::open(&path).unwrap();
     conformance::commit(&store, conformance::one_batch(0, 10), 1).await.unwrap();
     (temp, Control::open(&path).unwrap(), conformance::van())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_of_another_process_reaches_a_connected_vehicle() {
-    let (temp, control, van) = world().await;
-    let (stop, stopped) = watch::channel(false);
-    let running = tokio::spawn(control.clone().run(stopped));
-    let mut connection = control.connect(&van, 0);
-    connection.changed().await;
-    assert!(connection.due().await.unwrap().is_empty());
-    let other = Control::open(&temp.path().join("store.sqlite")).unwrap();
-    // The first look remembers where the orders end: give it until then, and one look more.
-    let mut arrived = Vec::new();
-    while arrived.is_empty() {
-        other.order(&van, Action::Locate, HOUR).await.unwrap();
-        let _ = tokio::time::timeout(2 * LOOK, connection.changed()).await;
-        arrived = connection.due().await.unwrap();
-    }
-    assert!(matches!(arrived[0], to_vehicle::Message::Command(_)));
-    stop.send(true).unwrap();
-    running.await.unwrap();
-}
-
-#[tokio::test]
-async fn a_command_that_nobody_took_in_time_expires_and_is_not_sent() {
-    let (_temp, control, van) = world().await;
-    let given = control.order(&van, Action::Restart, Duration::ZERO).await.unwrap();
-    assert!(control.connect(&van, 0).due().await.unwrap().is_empty());
-    control.table().fresh(None, now_utc() + 1).await.unwrap();
-    assert_eq!(control.command(&van, &given.id).await.unwrap().state, "expired");
 }
 
 #[tokio::test]
@@ -88,4 +57,53 @@ async fn a_release_is_signed_added_and_ordered() {
     let manifest = Manifest::open(&update.manifest, &update.signature, public).unwrap();
     assert_eq!(manifest.target, "two");
     assert_eq!(fs::read_to_string(folder.join(manifest.sha256)).unwrap(), "program");
+}
+
+#[tokio::test]
+async fn a_release_in_the_database_is_ordered_and_served_from_a_byte_on() {
+    use crate::fleet::database::testing::shared;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+    let Some(shared) = shared() else { return };
+    let temp = tempfile::tempdir().unwrap();
+    let (key, file) = (temp.path().join("release.key"), temp.path().join("avl-edge"));
+    let content: Vec<u8> = (0..700_000_u32).map(|n| u8::try_from(n % 251).unwrap()).collect();
+    fs::write(&file, &content).unwrap();
+    make_key(&key).unwrap();
+    let version = Version { major: 1, minor: 2, patch: 3 };
+    let terms = Terms {
+        version,
+        target: "one".to_owned(),
+        min_version: Version::default(),
+        percentage: 100,
+        not_after_ms: now_utc() + 1000,
+    };
+    let signed = sign(&key, &file, terms).unwrap();
+    let releases = Releases::shared(&shared.database);
+    let manifest = releases.add(&signed, &file, 0).await.unwrap();
+    releases.add(&signed, &file, 1).await.unwrap();
+    assert_eq!(releases.list().await.unwrap(), std::slice::from_ref(&manifest));
+    let control = Control::shared(&shared.database);
+    let van = conformance::van();
+    control.visit(&van, None).due().await.unwrap();
+    control.order(&van, Action::Update { version, target: None }, HOUR).await.unwrap();
+    let missing = Action::Update { version: Version::default(), target: None };
+    assert!(matches!(control.order(&van, missing, HOUR).await, Err(ControlError::Release(_))));
+
+    let service = release_router(ReleaseFiles::Database(shared.database.clone()));
+    let path = format!("{}{}", avl_shared::release::PATH, manifest.sha256);
+    for (range, expected) in [
+        ("bytes=0-", 0..700_000),
+        ("bytes=262143-262145", 262_143..262_146),
+        ("bytes=600000-", 600_000..700_000),
+    ] {
+        let request = Request::get(&path).header("range", range).body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert!(body == content[expected], "{range}");
+    }
+    let unknown = format!("{}{}", avl_shared::release::PATH, "ab".repeat(32));
+    let request = Request::get(unknown).body(Body::empty()).unwrap();
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 404);
 }

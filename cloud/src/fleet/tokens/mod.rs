@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod postgres;
 mod sqlite;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use avl_shared::fix::UtcMillis;
 use avl_shared::identity::VehicleKey;
 
 use super::StorageError;
+use super::database::FleetDatabase;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
@@ -69,6 +71,12 @@ impl Tokens {
     /// When the store cannot be opened.
     pub fn open(store: &Path) -> Result<Self, TokenError> {
         Ok(Self { table: Arc::new(sqlite::SqliteTokens::open(store)?) })
+    }
+
+    /// In the database that processes share.
+    #[must_use]
+    pub fn shared(database: &FleetDatabase) -> Self {
+        Self { table: Arc::new(postgres::PostgresTokens(database.clone())) }
     }
 
     /// Makes a token for `vehicle`; when this returns, it is durable.

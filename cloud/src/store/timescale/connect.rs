@@ -8,10 +8,11 @@ use avl_shared::tls::database_client;
 use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::tls::{MakeTlsConnect, NoTlsStream};
+use tokio_postgres::{Client, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::OpenError;
+use super::error::{OpenError, said};
 use super::settings::{DatabaseSettings, DatabaseSettingsError, DatabaseUrl, Target};
 
 /// A server that is gone without a word is noticed after this.
@@ -81,21 +82,42 @@ impl Address {
     }
 
     /// One connection, without the limit on statements: a migration takes as long as it takes.
-    pub(super) async fn connect(mut self) -> Result<Client, OpenError> {
+    pub(super) async fn connect(self) -> Result<Client, OpenError> {
+        Ok(match self.open().await? {
+            Connected::Plain(client, connection) => {
+                tokio::spawn(connection);
+                client
+            }
+            Connected::Encrypted(client, connection) => {
+                tokio::spawn(connection);
+                client
+            }
+        })
+    }
+
+    /// As [`Address::connect`]; whoever asks moves its messages.
+    pub(super) async fn open(mut self) -> Result<Connected, OpenError> {
         self.config.options("-c statement_timeout=0");
+        let failed = |error: tokio_postgres::Error| OpenError::Unavailable(said(&error));
         match self.tls {
             Some(tls) => {
-                let (client, connection) = self.config.connect(tls).await?;
-                tokio::spawn(connection);
-                Ok(client)
+                let (client, connection) = self.config.connect(tls).await.map_err(failed)?;
+                Ok(Connected::Encrypted(client, Box::new(connection)))
             }
             None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
-                tokio::spawn(connection);
-                Ok(client)
+                let (client, connection) = self.config.connect(NoTls).await.map_err(failed)?;
+                Ok(Connected::Plain(client, Box::new(connection)))
             }
         }
     }
+}
+
+type Moved<S> = Box<Connection<Socket, S>>;
+
+/// A connection, and what moves its messages.
+pub(super) enum Connected {
+    Plain(Client, Moved<NoTlsStream>),
+    Encrypted(Client, Moved<<MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>),
 }
 
 fn connector(authorities: Option<&Path>) -> Result<MakeRustlsConnect, DatabaseSettingsError> {

@@ -136,6 +136,17 @@ pub(super) async fn applied(client: &Client) -> Result<i32, OpenError> {
     }
 }
 
+/// # Errors
+/// When the schema is another than this release's.
+pub(super) async fn check(client: &Client) -> Result<(), OpenError> {
+    let (found, known) = (applied(client).await?, known());
+    match found.cmp(&known) {
+        std::cmp::Ordering::Less => Err(OpenError::Outdated { found, known }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(OpenError::Newer { found, known }),
+    }
+}
+
 /// Writes the wishes down, and lets the server do by itself what its licence allows.
 async fn arrange(client: &mut Client, wishes: Wishes) -> Result<(), OpenError> {
     let transaction = client.transaction().await?;

@@ -9,6 +9,7 @@
 
 mod account;
 mod connect;
+mod control;
 mod copy;
 mod error;
 mod merge;
@@ -18,7 +19,7 @@ mod read;
 mod row;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upkeep;
 mod write;
 
@@ -37,6 +38,7 @@ use crate::journal::Partition;
 use connect::Address;
 
 pub use account::{FleetAccount, Latency, VehicleAccount, account};
+pub(crate) use control::{check, control_pool, listen};
 pub use error::OpenError;
 pub use migrate::{Licence, Status, Wishes, migrate, status};
 pub use settings::{DatabaseSettings, DatabaseSettingsError, DatabaseUrl};
@@ -56,12 +58,8 @@ impl TimescaleStore {
     pub async fn open(settings: &DatabaseSettings) -> Result<Self, OpenError> {
         let store = Self::unchecked(settings)?;
         let client = store.primary.get().await?;
-        let (found, known) = (migrate::applied(&client).await?, migrate::known());
-        match found.cmp(&known) {
-            std::cmp::Ordering::Less => Err(OpenError::Outdated { found, known }),
-            std::cmp::Ordering::Equal => Ok(store),
-            std::cmp::Ordering::Greater => Err(OpenError::Newer { found, known }),
-        }
+        migrate::check(&client).await?;
+        Ok(store)
     }
 
     /// Connects when it is first asked for something.

@@ -1,5 +1,6 @@
 //! Releases of the gateway's agent: signed with a key that need not be here, kept as files under their SHA-256.
 
+pub(super) mod postgres;
 pub(super) mod sqlite;
 
 use std::fs::{self, File};
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data_dir::write_private;
 use crate::fleet::StorageError;
+use crate::fleet::database::FleetDatabase;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseError {
@@ -159,6 +161,12 @@ impl Releases {
     /// When the store or the folder cannot be opened.
     pub fn open(folder: &Path, store: &Path) -> Result<Self, ReleaseError> {
         Ok(Self { table: Box::new(sqlite::SqliteReleases::open(folder, store)?) })
+    }
+
+    /// In the database that processes share.
+    #[must_use]
+    pub fn shared(database: &FleetDatabase) -> Self {
+        Self { table: Box::new(postgres::PostgresReleases(database.clone())) }
     }
 
     /// Adds a release; the same version and target replaces what was there. Who signed it is for the vehicles to judge:

@@ -1,6 +1,6 @@
 //! Against a real TimescaleDB.
 
-mod server;
+pub(crate) mod server;
 
 use std::time::Duration;
 

@@ -112,14 +112,14 @@ fn tls_files(folder: &Path) -> [String; 3] {
 }
 
 /// A database that goes with its test.
-pub(super) struct Database {
+pub(crate) struct Database {
     server: &'static str,
     name: String,
 }
 
 impl Database {
     /// With the schema.
-    pub(super) fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let database = Self::empty()?;
         let settings = database.settings();
         aside(async move { migrate(&settings, Wishes::default()).await.map(drop).unwrap() });
@@ -134,12 +134,12 @@ impl Database {
         Some(Self { server, name })
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         let (address, _) = self.server.rsplit_once('/').unwrap();
         format!("{address}/{}", self.name)
     }
 
-    pub(super) fn settings(&self) -> DatabaseSettings {
+    pub(crate) fn settings(&self) -> DatabaseSettings {
         DatabaseSettings { url: Some(self.url().into()), max_connections: 6, ..DatabaseSettings::default() }
     }
 }
