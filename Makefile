@@ -66,6 +66,7 @@ bench: ## Measures, and writes artifacts/bench.md
 		$(TARGET)/release/avl-bench-footprint --minutes $(MINUTES) --out artifacts/bench/footprint.md
 	@$(step) "the link: drain, and bytes per fix ($(MINUTES) minutes)" $(TARGET)/release/avl-bench-link --minutes $(MINUTES) $(addprefix --log ,$(wildcard $(URBAN))) --out artifacts/bench/link.md
 	@$(step) "into TimescaleDB" $(TARGET)/release/avl-bench-database --out artifacts/bench/database.md
+	@$(step) "idle connections" $(TARGET)/release/avl-bench-ingest connections --out artifacts/bench/connections.md
 	@$(step) "report" $(TARGET)/release/avl-bench-report --criterion $(TARGET)/criterion --measured artifacts/bench --out artifacts/bench.md
 
 services: ## Kafka and TimescaleDB on this machine for work by hand; `make services-stop` stops them

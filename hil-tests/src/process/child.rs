@@ -200,16 +200,24 @@ impl Child {
     ///
     /// # Errors
     /// When it does not end.
-    pub async fn stop(mut self) -> anyhow::Result<ExitStatus> {
+    pub async fn stop(self) -> anyhow::Result<ExitStatus> {
+        self.stop_within(GRACE).await
+    }
+
+    /// As [`Child::stop`], for a program that has much to end.
+    ///
+    /// # Errors
+    /// See [`Child::stop`].
+    pub async fn stop_within(mut self, patience: Duration) -> anyhow::Result<ExitStatus> {
         if let Some(pid) = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)) {
             rustix::process::kill_process(pid, Signal::TERM)?;
         }
         self.drain();
-        match tokio::time::timeout(GRACE, self.child.wait()).await {
+        match tokio::time::timeout(patience, self.child.wait()).await {
             Ok(status) => Ok(status?),
             Err(_) => {
                 self.child.kill().await?;
-                anyhow::bail!("{} did not end within {GRACE:?} of SIGTERM: {}", self.name, tail(&self.log))
+                anyhow::bail!("{} did not end within {patience:?} of SIGTERM: {}", self.name, tail(&self.log))
             }
         }
     }

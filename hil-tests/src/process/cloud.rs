@@ -95,6 +95,16 @@ impl Cloud {
         Ok(())
     }
 
+    /// As [`Cloud::stop`], with thousands of vehicles to say goodbye to.
+    ///
+    /// # Errors
+    /// See [`Cloud::stop`].
+    pub async fn stop_within(&mut self, patience: Duration) -> anyhow::Result<()> {
+        let status = self.child.take().context("the cloud is not running")?.stop_within(patience).await?;
+        anyhow::ensure!(status.success(), "avl-cloud ended with {status}");
+        Ok(())
+    }
+
     #[must_use]
     pub fn ports(&self) -> &Ports {
         &self.ports
