@@ -9,6 +9,7 @@ pub const INGEST_BATCHES: &str = "avl_ingest_batches_total";
 pub const INGEST_FIXES: &str = "avl_ingest_fixes_total";
 pub const INGEST_BYTES: &str = "avl_ingest_bytes_total";
 pub const INGEST_REJECTS: &str = "avl_ingest_rejects_total";
+pub const INGEST_SLOWED: &str = "avl_ingest_slowed_total";
 pub const INGEST_ACKS: &str = "avl_ingest_acks_total";
 pub const INGEST_DECLARED_LOST: &str = "avl_ingest_declared_lost_total";
 
@@ -58,6 +59,12 @@ pub fn describe() {
     counter(INGEST_FIXES, "Fixes in these batches, duplicates included");
     counter(INGEST_BYTES, "Bytes of these batches");
     counter(INGEST_REJECTS, "Batches refused for good");
+    counter_by(
+        INGEST_SLOWED,
+        "Reads put off because a vehicle or its fleet sends too fast",
+        "limit",
+        &["vehicle", "fleet"],
+    );
     counter(INGEST_ACKS, "Acknowledgements sent");
     counter(INGEST_DECLARED_LOST, "Numbers that vehicles declared lost");
     describe_gauge!(MQTT_CONNECTED, "1 while vehicles' messages come from the MQTT broker");

@@ -11,6 +11,7 @@ use quinn::{Endpoint, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use quinn_proto::RandomConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
+use socket2::SockRef;
 
 use super::session::LANES;
 use super::settings::IngestSettings;
@@ -30,6 +31,10 @@ const CONNECTION_ID_BYTES: usize = 4;
 /// Datagrams kept for handshakes that have not been looked at yet.
 const INCOMING_BUFFER: u64 = 64 * 1024;
 const INCOMING_BUFFER_TOTAL: u64 = 16 * 1024 * 1024;
+
+/// What the kernel may hold until we read it: a word from each of some ten thousand vehicles, as when all of them
+/// acknowledge a goodbye. It gives what `net.core.rmem_max` allows.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 
 const RESET_KEY_FILE: &str = "quic-reset-key";
 const RESET_KEY_BYTES: usize = 64;
@@ -97,6 +102,7 @@ pub fn bind(
 
     let bound = || -> io::Result<Endpoint> {
         let socket = std::net::UdpSocket::bind(address)?;
+        SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER)?;
         Endpoint::new(endpoint, Some(server), socket, Arc::new(quinn::TokioRuntime))
     };
     bound().map_err(|error| EndpointError::Bind { address, error })
@@ -134,6 +140,8 @@ fn transport(settings: &IngestSettings) -> Result<TransportConfig, EndpointError
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
         .receive_window(VarInt::from_u32(CONNECTION_WINDOW))
         .send_window(SEND_WINDOW)
+        // What we send is small; with it each connection keeps a buffer of ten packets for ever.
+        .enable_segmentation_offload(false)
         .datagram_receive_buffer_size(None);
     Ok(transport)
 }

@@ -88,6 +88,13 @@ impl<F: Framing> FrameReader<F> {
         }
     }
 
+    /// That nothing was read for so long was our wish.
+    pub(super) fn forgive(&mut self, pause: Duration) {
+        if let Some(due) = &mut self.due {
+            *due += pause;
+        }
+    }
+
     /// The next item with the permit for its memory; `None` at the end of the stream. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<(F::Item, OwnedSemaphorePermit)>, ReadFailure> {
         loop {

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::admission::{Admission, Gate};
 use super::framing::MAX_RESERVATION;
 use super::mqtt::{MakeTls, MqttIngest, MqttSettings};
+use super::quota::Quotas;
 use super::registry::Registry;
 use super::session::{self, Context};
 use super::settings::IngestSettings;
@@ -46,6 +47,7 @@ impl Ingest {
             memory: Arc::new(Semaphore::new(memory)),
             registry: Registry::default(),
             deny,
+            quotas: Quotas::new(&settings),
             settings,
         };
         Self { endpoint, context: Arc::new(context), gate }

@@ -26,6 +26,7 @@ use super::acks::AckPolicy;
 use super::close::CloseReason;
 use super::framing::{Control, FrameReader, Lane, ReadFailure};
 use super::greeting::{Heard, MAX_RANGES, agent, hear, identify, welcome};
+use super::quota::{Quota, Quotas};
 use super::registry::{Registered, Registry};
 use super::settings::IngestSettings;
 use super::verify::{Verified, known, lost_ranges, verify};
@@ -50,6 +51,7 @@ pub(super) struct Context {
     pub(super) memory: Arc<Semaphore>,
     pub(super) registry: Registry,
     pub(super) deny: Deny,
+    pub(super) quotas: Quotas,
     pub(super) settings: IngestSettings,
 }
 
@@ -89,7 +91,8 @@ pub(super) async fn serve(connection: Connection, context: &Context, stop: watch
         Err(reason) => return close(&connection, None, &reason),
     };
     let serving = async {
-        match begin(&connection, &vehicle, context).await {
+        // What is over is not to be kept in memory for as long as the connection lasts: boxed here and below.
+        match Box::pin(begin(&connection, &vehicle, context)).await {
             Ok((session, _registered)) => session.run(stop).await,
             Err(end) => end,
         }
@@ -130,7 +133,7 @@ async fn begin<'a>(
     connection: &Connection,
     vehicle: &VehicleKey,
     context: &'a Context,
-) -> Result<(Session<'a>, Registered), End> {
+) -> Result<(Box<Session<'a>>, Registered), End> {
     let settings = &context.settings;
     let memory = Arc::clone(&context.memory);
     let heard = timeout(settings.hello_timeout, hear(connection, memory, settings.frame_timeout)).await;
@@ -149,7 +152,7 @@ async fn begin<'a>(
         %vehicle, %epoch, next = hello.next_sequence, agent = agent(&hello),
         address = %connection.remote_address(), "vehicle connected"
     );
-    let mut session = Session {
+    let mut session = Box::new(Session {
         connection: connection.clone(),
         vehicle: vehicle.clone(),
         epoch,
@@ -159,8 +162,9 @@ async fn begin<'a>(
         lanes: [None, None],
         pending: FuturesOrdered::new(),
         acks: AckPolicy::new(settings.ack_interval),
+        quota: context.quotas.enter(vehicle, Instant::now()),
         orders: context.control.connect(vehicle, hello.config_version),
-    };
+    });
     if hello.next_sequence > known {
         session.know(&hello).await?;
     }
@@ -185,6 +189,7 @@ struct Session<'a> {
     lanes: [Option<FrameReader<Lane>>; LANES],
     pending: FuturesOrdered<BoxFuture<'static, Result<Settled, JournalError>>>,
     acks: AckPolicy,
+    quota: Quota,
     /// Commands and the configuration for this vehicle, and its answers.
     orders: Delivery,
 }
@@ -193,6 +198,8 @@ enum Event {
     Orders,
     Settled(Result<Settled, JournalError>),
     AckDue,
+    /// The vehicle, or its fleet, has waited for what it sent too fast.
+    Resume,
     Message(Result<Option<(avl_shared::link::ToCloud, OwnedSemaphorePermit)>, ReadFailure>),
     /// Of the lane with this index.
     Frame(usize, LaneRead),
@@ -202,22 +209,23 @@ enum Event {
 }
 
 impl Session<'_> {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> End {
+    async fn run(mut self: Box<Self>, mut stop: watch::Receiver<bool>) -> End {
         loop {
             let event = self.next_event(&mut stop).await;
             let handled = match event {
-                Event::Stop => return self.drain().await,
+                Event::Stop => return Box::pin(self.drain()).await,
                 Event::Gone => Err(End::Gone),
-                event => self.handle(event).await,
+                event => Box::pin(self.handle(event)).await,
             };
             if let Err(end) = handled {
-                return self.settle(end).await;
+                return Box::pin(self.settle(end)).await;
             }
         }
     }
 
     async fn next_event(&mut self, stop: &mut watch::Receiver<bool>) -> Event {
-        let room = self.pending.len() < MAX_PENDING;
+        let paused_until = self.quota.paused_until();
+        let room = self.pending.len() < MAX_PENDING && paused_until.is_none();
         let ack_at = self.acks.deadline();
         let may_open = self.lanes.iter().any(Option::is_none);
         tokio::select! {
@@ -225,6 +233,7 @@ impl Session<'_> {
             _ = stop.wait_for(|&stop| stop) => Event::Stop,
             Some(settled) = self.pending.next() => Event::Settled(settled),
             () = sleep_until(ack_at.unwrap_or_else(Instant::now)), if ack_at.is_some() => Event::AckDue,
+            () = sleep_until(paused_until.unwrap_or_else(Instant::now)), if paused_until.is_some() => Event::Resume,
             () = self.orders.changed() => Event::Orders,
             message = read(self.control.as_mut()), if room => Event::Message(message),
             (lane, frame) = read_lanes(&mut self.lanes), if room => Event::Frame(lane, frame),
@@ -244,16 +253,28 @@ impl Session<'_> {
                 self.acknowledge_due().await
             }
             Event::AckDue => self.acknowledge_due().await,
+            Event::Resume => {
+                let pause = self.quota.resume();
+                self.control.iter_mut().for_each(|control| control.forgive(pause));
+                self.lanes.iter_mut().flatten().for_each(|lane| lane.forgive(pause));
+                Ok(())
+            }
             Event::Orders => self.deliver().await,
             Event::Message(message) => match message? {
-                Some((message, permit)) => self.message(message.message, permit).await,
+                Some((message, permit)) => {
+                    self.quota.took(permit.num_permits(), Instant::now());
+                    self.message(message.message, permit).await
+                }
                 None => {
                     self.control = None;
                     Ok(())
                 }
             },
             Event::Frame(lane, frame) => match frame? {
-                Some((frame, permit)) => self.frame(frame.batch, frame.ack_wanted, permit).await,
+                Some((frame, permit)) => {
+                    self.quota.took(permit.num_permits(), Instant::now());
+                    self.frame(frame.batch, frame.ack_wanted, permit).await
+                }
                 None => {
                     self.lanes[lane] = None;
                     // The vehicle has nothing more to send: it waits for what is durable.
@@ -420,7 +441,7 @@ impl Session<'_> {
     }
 
     /// The server stops: nothing more is read, what was read becomes durable and is acknowledged.
-    async fn drain(mut self) -> End {
+    async fn drain(mut self: Box<Self>) -> End {
         let wait = self.context.settings.drain_timeout;
         let within = u32::try_from(self.context.settings.reconnect_within.as_millis()).unwrap_or(u32::MAX);
         let goodbye = async {
@@ -434,7 +455,7 @@ impl Session<'_> {
 
     /// The session ends by the vehicle's fault or the journal's: what is durable is acknowledged before the close, so
     /// that a vehicle with one bad batch does not send all the good ones again for ever.
-    async fn settle(mut self, end: End) -> End {
+    async fn settle(mut self: Box<Self>, end: End) -> End {
         if matches!(end, End::Close(_)) {
             let wait = self.context.settings.drain_timeout;
             let _ = timeout(wait, self.say_last_acknowledgement()).await;

@@ -15,6 +15,10 @@ pub struct IngestSettings {
     pub max_handshakes_per_address: usize,
     /// Bytes of frames in memory, from the first byte until they are durable, over all vehicles.
     pub max_bytes_in_flight: usize,
+    /// What one connection is read at over time; ten seconds' worth at once. A vehicle that sends faster waits.
+    pub vehicle_bytes_per_second: u64,
+    /// The same for all vehicles of a fleet on this process.
+    pub fleet_bytes_per_second: u64,
     /// A silent connection is kept this long; a reconnect costs a vehicle 4 KB, so longer than its upload interval.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
@@ -43,6 +47,10 @@ impl Default for IngestSettings {
             max_handshakes: 512,
             max_handshakes_per_address: 128,
             max_bytes_in_flight: 64 * 1024 * 1024,
+            // A day at 1 Hz is half of it.
+            vehicle_bytes_per_second: 1024 * 1024,
+            // A minute each of 250,000 vehicles in a second.
+            fleet_bytes_per_second: 64 * 1024 * 1024,
             idle_timeout: Duration::from_secs(10 * 60),
             // Longer than vehicles wait before they ask: an acknowledgement that nobody asked for is paid for twice.
             ack_interval: Duration::from_secs(45 * 60),

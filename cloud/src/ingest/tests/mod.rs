@@ -289,3 +289,19 @@ async fn a_vehicle_revoked_while_connected_is_closed_with_the_reason_and_comes_b
         }
     }
 }
+
+#[tokio::test]
+async fn a_vehicle_that_sends_too_fast_waits_and_loses_nothing() {
+    let first = batch(EPOCH, 0, 600);
+    // Ten seconds' worth may come at once: the eleventh is owed.
+    let vehicle_bytes_per_second = first.len() as u64 / 11;
+    let cloud = Cloud::with(IngestSettings { vehicle_bytes_per_second, ..IngestSettings::default() }).await;
+    let mut vehicle = cloud.vehicle().await;
+    vehicle.durable().await;
+    vehicle.upload(first, true).await;
+    assert_eq!(vehicle.acked().await, "0-599", "what was read is not held back");
+    vehicle.upload(batch(EPOCH, 600, 60), true).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), vehicle.next()).await;
+    assert!(early.is_err(), "{early:?}");
+    assert_eq!(vehicle.acked().await, "600-659");
+}
