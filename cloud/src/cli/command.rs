@@ -115,7 +115,7 @@ impl What {
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let control = arguments.place.registry()?.control()?;
+        let control = arguments.place.registry().await?.control()?;
         let vehicle =
             super::vehicle::named(&arguments.place, arguments.fleet.as_ref(), &arguments.vehicle).await?;
         let Some(action) = arguments.what.action() else {

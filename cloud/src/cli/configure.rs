@@ -31,7 +31,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let control = arguments.place.registry()?.control()?;
+        let control = arguments.place.registry().await?.control()?;
         let vehicle =
             super::vehicle::named(&arguments.place, arguments.fleet.as_ref(), &arguments.vehicle).await?;
         match &arguments.file {

@@ -23,8 +23,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let authority = Authority::load_or_create(&arguments.place.data()?.authority())?;
-    let certificates = arguments.place.registry()?.certificates()?;
-    let revoked = block_on(async { Ok(certificates.revoked_serials(now_utc()).await?) })?;
+    let revoked = block_on(async {
+        let certificates = arguments.place.registry().await?.certificates()?;
+        Ok(certificates.revoked_serials(now_utc()).await?)
+    })?;
     let revoked: Vec<(Vec<u8>, SystemTime)> = revoked
         .into_iter()
         .map(|(serial, at)| {

@@ -3,14 +3,23 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use avl_cloud::config::Config;
 use avl_cloud::data_dir::DataDir;
+use avl_cloud::fleet::database::FleetDatabase;
 use avl_cloud::fleet::registry::Registry;
+use avl_cloud::store::Store;
+use avl_cloud::store::sqlite::SqliteStore;
+use avl_cloud::store::timescale::TimescaleStore;
+
+use super::database::Database;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
     /// Where avl-cloud keeps everything
     #[arg(long, value_name = "DIR", env = "AVL_CLOUD__DATA_DIR")]
     data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    database: Database,
 }
 
 impl Place {
@@ -24,13 +33,27 @@ impl Place {
         Ok(DataDir::create(self.directory()?)?)
     }
 
-    /// The fleet's state.
-    pub(crate) fn registry(&self) -> anyhow::Result<Registry> {
-        Ok(Registry::Folder(self.data()?))
+    /// The fleet's state: in the database where one is named, else in the data directory.
+    pub(crate) async fn registry(&self) -> anyhow::Result<Registry> {
+        let settings = self.database.settings()?;
+        if settings.url.is_some() {
+            return Ok(Registry::Database(FleetDatabase::open(&settings).await?));
+        }
+        Ok(Registry::folder(&self.data()?)?)
+    }
+
+    /// The rows, for looking a vehicle up.
+    pub(crate) async fn store(&self) -> anyhow::Result<Box<dyn Store>> {
+        let settings = self.database.settings()?;
+        if settings.url.is_some() {
+            return Ok(Box::new(TimescaleStore::open(&settings).await?));
+        }
+        Ok(Box::new(SqliteStore::open_read_only(&self.data()?.store())?))
     }
 
     fn directory(&self) -> anyhow::Result<PathBuf> {
-        let directory = self.data_dir.clone();
+        let configured = Config::load(self.database.config.as_deref())?.data_dir;
+        let directory = self.data_dir.clone().or(configured);
         directory.context("no data directory: say where with --data-dir")
     }
 }

@@ -87,12 +87,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let signed: Signed = serde_json::from_str(&text).with_context(|| {
                 format!("{}: not what 'avl-cloud release sign' printed", signed.display())
             })?;
-            let add = async { Ok(place.registry()?.releases()?.add(&signed, &file, now_utc()).await?) };
+            let add = async { Ok(place.registry().await?.releases()?.add(&signed, &file, now_utc()).await?) };
             let manifest = block_on(add)?;
             eprintln!("added {} for {}, {} bytes", manifest.version, manifest.target, manifest.size);
         }
         What::List { place } => {
-            for manifest in block_on(async { Ok(place.registry()?.releases()?.list().await?) })? {
+            for manifest in block_on(async { Ok(place.registry().await?.releases()?.list().await?) })? {
                 let until =
                     DateTime::from_timestamp_millis(manifest.not_after_ms).map(|time| time.to_rfc3339());
                 println!(

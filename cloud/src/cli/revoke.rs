@@ -42,7 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn revoke(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let registry = arguments.place.registry()?;
+    let registry = arguments.place.registry().await?;
     let certificates = registry.certificates()?;
     let Some(vehicle) = &arguments.vehicle else {
         for revocation in certificates.revocations().await? {

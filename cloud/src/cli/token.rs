@@ -1,14 +1,18 @@
 //! `avl-cloud token`: admits one vehicle.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use avl_cloud::fleet::authority::Authority;
 use avl_cloud::time::now_utc;
-use avl_shared::enrolment::Invitation;
+use avl_shared::enrolment::{Fingerprint, Invitation};
 use avl_shared::identity::{FleetId, VehicleId, VehicleKey};
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use super::place::{Place, block_on};
 
@@ -20,6 +24,9 @@ use super::place::{Place, block_on};
 pub(crate) struct Arguments {
     #[command(flatten)]
     place: Place,
+    /// The authority's certificate (ca/certificate.pem), where --database needs no data directory [default: that of DIR]
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// Fleet the vehicle belongs to
     #[arg(long, value_name = "FLEET")]
     fleet: FleetId,
@@ -41,11 +48,19 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let authority = Authority::load_or_create(&arguments.place.make_data()?.authority())?;
+    let ca = match &arguments.ca {
+        Some(file) => {
+            let pem = std::fs::read(file).with_context(|| file.display().to_string())?;
+            let der = CertificateDer::from_pem_slice(&pem)
+                .with_context(|| format!("{}: not a certificate in PEM", file.display()))?;
+            Fingerprint::of(&der)
+        }
+        None => Authority::load_or_create(&arguments.place.make_data()?.authority())?.fingerprint(),
+    };
     let vehicle = VehicleKey { fleet: arguments.fleet.clone(), vehicle: arguments.vehicle.clone() };
     let token = block_on(async {
-        let tokens = arguments.place.registry()?.tokens()?;
-        Ok(tokens.create(&vehicle, authority.fingerprint(), now_utc(), arguments.expires).await?)
+        let tokens = arguments.place.registry().await?.tokens()?;
+        Ok(tokens.create(&vehicle, ca, now_utc(), arguments.expires).await?)
     })?;
     let Some(url) = arguments.url.clone().filter(|_| arguments.text || arguments.qr) else {
         println!("{token}");

@@ -1,7 +1,6 @@
 //! Which vehicle an operator means.
 
 use avl_cloud::audit::find;
-use avl_cloud::store::sqlite::SqliteStore;
 use avl_shared::identity::{FleetId, VehicleKey};
 
 use super::place::Place;
@@ -15,8 +14,6 @@ pub(super) async fn named(
     Ok(match (fleet, vehicle.contains('/')) {
         (Some(fleet), false) => VehicleKey { fleet: fleet.clone(), vehicle: vehicle.parse()? },
         (_, true) => vehicle.parse()?,
-        (None, false) => {
-            find(&vehicle.parse()?, &SqliteStore::open_read_only(&place.data()?.store())?).await?
-        }
+        (None, false) => find(&vehicle.parse()?, &*place.store().await?).await?,
     })
 }

@@ -14,6 +14,7 @@ pub mod deny;
 pub mod enrolment;
 mod issuing;
 pub mod listener;
+mod moving;
 mod nonce;
 mod problem;
 pub mod registry;
@@ -25,6 +26,7 @@ pub mod tls_files;
 pub mod tokens;
 
 pub use issuing::Issuing;
+pub use moving::{Moved, MovingError, bring_over};
 pub use settings::FleetSettings;
 pub use storage::StorageError;
 pub use tls_files::TlsSettings;

@@ -5,6 +5,7 @@ use crate::fleet::certificates::{Certificates, CertificatesError};
 use crate::fleet::control::releases::{ReleaseError, Releases};
 use crate::fleet::control::{Control, ControlError, ReleaseFiles};
 use crate::fleet::database::FleetDatabase;
+use crate::fleet::moving::{MovingError, require_files};
 use crate::fleet::tokens::{TokenError, Tokens};
 
 /// Hands out each part, from wherever it lies.
@@ -17,6 +18,15 @@ pub enum Registry {
 }
 
 impl Registry {
+    /// The files of a data directory.
+    ///
+    /// # Errors
+    /// When its state was brought into a database.
+    pub fn folder(data: &DataDir) -> Result<Self, MovingError> {
+        require_files(data)?;
+        Ok(Self::Folder(data.clone()))
+    }
+
     /// # Errors
     /// When they cannot be opened.
     pub fn tokens(&self) -> Result<Tokens, TokenError> {

@@ -42,7 +42,7 @@ async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let doors = Doors::open(server, data, identity).await?;
     let store = store::shared(server, Schema::Theirs).await?;
     let journal = Source::shared(server).await?;
-    let registry = fleet::registry(data);
+    let registry = fleet::registry(server, data).await?;
     let control = registry.control()?;
     let deny = fleet::deny(server, &registry).await?;
     let enrolment = issuer.map_or_else(|| Ok(Router::new()), |issuer| issuer.service(server, &registry))?;

@@ -33,7 +33,7 @@ async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = store::open(server, data).await?;
     let journal = Source::open(server, data).await?;
-    let registry = fleet::registry(data);
+    let registry = fleet::registry(server, data).await?;
     let control = registry.control()?;
     let deny = fleet::deny(server, &registry).await?;
     let feed = LiveFeed::default();

@@ -24,5 +24,6 @@ pub(super) async fn compose(server: &mut Server, data: &DataDir, side: Side) -> 
     let http = serving::bind(server).await?;
     let store = Arc::new(store::shared(server, Schema::Theirs).await?);
     let feed = journal::follow_positions(server, Arc::clone(&store) as Arc<dyn Store>)?;
-    serving::serve(server, side, http, data, store, feed, fleet::registry(data).control()?)
+    let control = fleet::registry(server, data).await?.control()?;
+    serving::serve(server, side, http, data, store, feed, control)
 }

@@ -20,7 +20,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 async fn compose(server: &mut Server, data: &DataDir) -> anyhow::Result<()> {
     let issuer = fleet::Issuer::open(data)?;
     let doors = Doors::open_enrolment(server, identity::issued(server, data, &issuer)).await?;
-    let registry = fleet::registry(data);
+    let registry = fleet::registry(server, data).await?;
     let service = issuer.service(server, &registry)?.merge(release_router(registry.release_files()));
     doors.serve(server, service, None)
 }

@@ -8,9 +8,11 @@ use super::parts::Stage;
 use super::server::Server;
 use crate::data_dir::DataDir;
 use crate::fleet::authority::Authority;
+use crate::fleet::database::FleetDatabase;
 use crate::fleet::deny::{self, Deny};
 use crate::fleet::registry::Registry;
-use crate::fleet::{Issuing, enrolment, renewal};
+use crate::fleet::{Issuing, bring_over, enrolment, renewal};
+use crate::store::timescale::OpenError;
 
 /// The authority's key, and what only its holder may give out.
 pub(super) struct Issuer {
@@ -46,7 +48,15 @@ pub(super) async fn deny(server: &mut Server, registry: &Registry) -> anyhow::Re
     Ok(deny)
 }
 
-/// Where tokens, certificates, orders and releases lie.
-pub(super) fn registry(data: &DataDir) -> Registry {
-    Registry::Folder(data.clone())
+/// Where tokens, certificates, orders and releases lie: the database where one is named, which is given what the data
+/// directory has.
+pub(super) async fn registry(server: &Server, data: &DataDir) -> anyhow::Result<Registry> {
+    let settings = server.config.database.clone();
+    if settings.url.is_none() {
+        return Ok(Registry::folder(data)?);
+    }
+    let open = async || FleetDatabase::open(&settings).await;
+    let database = server.wait_for("the database", OpenError::may_pass, open).await?;
+    bring_over(data, &database).await?;
+    Ok(Registry::Database(database))
 }

@@ -28,6 +28,8 @@ pub struct Desk {
     /// The data folder that has the tokens.
     pub data: PathBuf,
     pub url: String,
+    /// Where they are instead, if anywhere.
+    pub database: Option<String>,
 }
 
 impl Desk {
@@ -37,7 +39,10 @@ impl Desk {
     /// When there is none.
     pub async fn token(&self, fleet: &str, vehicle: &str) -> anyhow::Result<String> {
         let data = self.data.display().to_string();
-        let arguments = ["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
+        let mut arguments = vec!["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
+        if let Some(url) = &self.database {
+            arguments.extend(["--database", url]);
+        }
         Ok(run("avl-cloud", &arguments).await?.success()?.stdout.trim().to_owned())
     }
 }

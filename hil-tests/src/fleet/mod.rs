@@ -46,7 +46,8 @@ impl Fleet {
         script: Script,
         progress: impl FnMut(usize),
     ) -> anyhow::Result<Self> {
-        let desk = Desk { data: cloud.data().to_owned(), url: cloud.enrolment_url() };
+        let desk =
+            Desk { data: cloud.data().to_owned(), url: cloud.enrolment_url(), database: cloud.database() };
         Self::launch_from(&desk, name, count, &[link], script, Conduct::Orderly, progress).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde::Deserialize;
 
-use super::child::{Child, run, run_in};
+use super::child::{Child, run_in};
 use crate::oracle::api::Api;
 
 /// Making keys and certificates takes a moment on a loaded machine.
@@ -115,6 +115,13 @@ impl Cloud {
         &self.data
     }
 
+    /// The database that it was told to use.
+    #[must_use]
+    pub fn database(&self) -> Option<String> {
+        let found = self.environment.iter().find(|(name, _)| name == "AVL_CLOUD__DATABASE__URL");
+        found.map(|(_, url)| url.clone())
+    }
+
     /// The process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
@@ -142,7 +149,7 @@ impl Cloud {
     pub async fn token(&self, fleet: &str, vehicle: &str) -> anyhow::Result<String> {
         let data = self.data.display().to_string();
         let arguments = ["token", "--data-dir", &data, "--fleet", fleet, "--vehicle", vehicle];
-        Ok(run("avl-cloud", &arguments).await?.success()?.stdout.trim().to_owned())
+        Ok(run_in("avl-cloud", &arguments, &self.environment).await?.success()?.stdout.trim().to_owned())
     }
 
     /// Runs another command of `avl-cloud` on this data folder.

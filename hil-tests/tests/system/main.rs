@@ -27,5 +27,6 @@ mod receivers;
 mod roles;
 mod sd_card;
 mod security_module;
+mod shared_state;
 mod stage;
 mod whole_way;

@@ -130,7 +130,7 @@ impl Cluster {
 
     fn desk(&self) -> anyhow::Result<Desk> {
         let enrol = self.ca.doors().enrol.clone().context("no enrolment")?;
-        Ok(Desk { data: self.ca_data.clone(), url: format!("https://{enrol}") })
+        Ok(Desk { data: self.ca_data.clone(), url: format!("https://{enrol}"), database: None })
     }
 }
 

@@ -9,6 +9,8 @@ mod conformance;
 mod postgres;
 mod sqlite;
 
+pub(super) use sqlite::FILE;
+
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use crate::data_dir::{make_private_dir, make_private_file};
 use crate::fleet::StorageError;
 use crate::fleet::storage::Desk;
 
-const FILE: &str = "certificates.sqlite";
+pub(in crate::fleet) const FILE: &str = "certificates.sqlite";
 /// As for the store: another process may be writing.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const SCHEMA_VERSION: i64 = 1;

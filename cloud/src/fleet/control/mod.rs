@@ -19,6 +19,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(super) use releases::postgres::keep as keep_file;
+
 pub use action::{Action, BadAction};
 pub use delivery::Delivery;
 pub use files::{ReleaseFiles, router as release_router};

@@ -1,6 +1,6 @@
 //! Releases of the gateway's agent: signed with a key that need not be here, kept as files under their SHA-256.
 
-pub(super) mod postgres;
+pub(in crate::fleet) mod postgres;
 pub(super) mod sqlite;
 
 use std::fs::{self, File};

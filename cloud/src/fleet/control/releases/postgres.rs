@@ -29,7 +29,7 @@ impl ReleaseTable for PostgresReleases {
     ) -> Result<(), ReleaseError> {
         let mut client = self.0.client().await?;
         let transaction = client.transaction().await.map_err(StorageError::from)?;
-        keep(&transaction, manifest, file).await?;
+        keep(&transaction, &manifest.sha256, file).await?;
         let sql = "INSERT INTO releases (version, target, sha256, manifest, signature, added_at)
              VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (version, target) DO UPDATE SET sha256 = excluded.sha256, manifest = excluded.manifest,
@@ -52,14 +52,19 @@ impl ReleaseTable for PostgresReleases {
 }
 
 /// Hashed once more on its way: what is kept is what was signed, whatever happens to the file meanwhile.
-async fn keep(transaction: &Transaction<'_>, manifest: &Manifest, path: &Path) -> Result<(), ReleaseError> {
+pub(in crate::fleet) async fn keep(
+    transaction: &Transaction<'_>,
+    sha256: &str,
+    path: &Path,
+) -> Result<(), ReleaseError> {
+    let mut file = File::open(path).map_err(file_error(path))?;
+    let length = file.metadata().map_err(file_error(path))?.len();
     let sql = "INSERT INTO release_files (sha256, size) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    let size = i64::try_from(manifest.size).unwrap_or(i64::MAX);
-    let added = transaction.execute(sql, &[&manifest.sha256, &size]).await.map_err(StorageError::from)?;
+    let size = i64::try_from(length).unwrap_or(i64::MAX);
+    let added = transaction.execute(sql, &[&sha256, &size]).await.map_err(StorageError::from)?;
     if added == 0 {
         return Ok(());
     }
-    let mut file = File::open(path).map_err(file_error(path))?;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let sql = "INSERT INTO release_parts (sha256, part, bytes) VALUES ($1, $2, $3)";
     let statement = transaction.prepare_cached(sql).await.map_err(StorageError::from)?;
@@ -70,15 +75,11 @@ async fn keep(transaction: &Transaction<'_>, manifest: &Manifest, path: &Path) -
             break;
         }
         context.update(&bytes);
-        let written = transaction.execute(&statement, &[&manifest.sha256, &part, &bytes]).await;
+        let written = transaction.execute(&statement, &[&sha256, &part, &bytes]).await;
         written.map_err(StorageError::from)?;
     }
     let found = hex(context.finish().as_ref());
-    if found == manifest.sha256 {
-        Ok(())
-    } else {
-        Err(ReleaseError::OtherFile { found, signed: manifest.sha256.clone() })
-    }
+    if found == sha256 { Ok(()) } else { Err(ReleaseError::OtherFile { found, signed: sha256.to_owned() }) }
 }
 
 /// The release of a version, for that target or the only one there is.
