@@ -63,13 +63,16 @@ impl Cluster {
         ];
         let environment: Vec<_> =
             environment.map(|(key, value)| (format!("AVL_CLOUD__{key}"), value)).into_iter().collect();
-        let arguments = ["ca", "--data-dir", &data, "--enrol", ANY, "--health", ANY];
-        let ca = Role::start(&arguments, &[], &scene.log("ca.log")).await?;
+        let arguments =
+            ["ca", "--data-dir", &data, "--database", &database.url(), "--enrol", ANY, "--health", ANY];
+        // It waits for the schema.
+        let ca = Role::launch(&arguments, &[], &scene.log("ca.log"))?;
         Ok(Some(Self { scene, kafka, database, environment, ca, ca_data }))
     }
 
-    async fn migrate(&self) -> anyhow::Result<()> {
-        run("avl-cloud", &["migrate", "--database", &self.database.url()]).await?.success().map(drop)
+    async fn migrate(&mut self) -> anyhow::Result<()> {
+        run("avl-cloud", &["migrate", "--database", &self.database.url()]).await?.success()?;
+        self.ca.listening().await
     }
 
     /// Starts an aggregator, which may wait.
@@ -130,7 +133,11 @@ impl Cluster {
 
     fn desk(&self) -> anyhow::Result<Desk> {
         let enrol = self.ca.doors().enrol.clone().context("no enrolment")?;
-        Ok(Desk { data: self.ca_data.clone(), url: format!("https://{enrol}"), database: None })
+        Ok(Desk {
+            data: self.ca_data.clone(),
+            url: format!("https://{enrol}"),
+            database: Some(self.database.url()),
+        })
     }
 }
 
@@ -230,6 +237,8 @@ fn every_role_comes_and_goes_under_load_and_each_fix_is_one_row() {
             driven(&fleet, 4).await?;
         }
 
+        anyhow::ensure!(apis[0].count("avl_live_frames_total").await? > 0, "no live update reached the API");
+
         println!("phase: processors 1, 3, 1, and a poison batch");
         processors.push(cluster.processor(2).await?);
         processors.push(cluster.processor(3).await?);
@@ -300,6 +309,15 @@ fn every_role_comes_and_goes_under_load_and_each_fix_is_one_row() {
             arrived?;
         }
         cluster.account(&fleet).await?;
+
+        println!("phase: a vehicle is revoked from elsewhere");
+        let url = cluster.database.url();
+        run("avl-cloud", &["revoke", "--database", &url, "--vehicle", "test/v-0001"]).await?.success()?;
+        eventually("an aggregator closes its connection", PATIENCE, || async {
+            let revoked = "avl_ingest_closed_total{reason=\"revoked\"}";
+            Ok((first.count(revoked).await? + second.count(revoked).await? > 0).then_some(()))
+        })
+        .await?;
         for role in apis.iter_mut().chain([&mut processors[2], &mut first, &mut second, &mut cluster.ca]) {
             role.stop().await?;
         }
