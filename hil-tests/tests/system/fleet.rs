@@ -5,9 +5,12 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use hil_tests::fleet::{Fleet, Script};
 use hil_tests::link::Relay;
+use hil_tests::oracle::api::Api;
 use hil_tests::process::{Cloud, Ports, Scene, eventually};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::stage::{PATIENCE, judge_vehicle, play};
 
@@ -56,6 +59,14 @@ fn a_fleet_loses_nothing_when_the_cloud_is_killed_under_it() {
     });
 }
 
+/// The live stream, as a viewer opens it.
+pub(crate) async fn live(api: &Api) -> anyhow::Result<WebSocketStream<MaybeTlsStream<TcpStream>>> {
+    let mut request =
+        format!("{}/api/v1/live", api.base().replacen("http", "ws", 1)).into_client_request()?;
+    request.headers_mut().insert("authorization", format!("Bearer {}", api.token()).parse()?);
+    Ok(tokio_tungstenite::connect_async(request).await?.0)
+}
+
 #[test]
 fn the_live_stream_follows_every_vehicle() {
     play(async {
@@ -67,9 +78,7 @@ fn the_live_stream_follows_every_vehicle() {
         let fleet = Fleet::launch(&cloud, "test", 5, link, script, |_| {}).await?;
 
         let api = cloud.api()?;
-        let mut request = format!("ws://{}/api/v1/live", cloud.ports().http).into_client_request()?;
-        request.headers_mut().insert("authorization", format!("Bearer {}", api.token()).parse()?);
-        let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
+        let mut socket = live(&api).await?;
         // Each vehicle is seen at three different instants or more.
         let mut seen = std::collections::BTreeMap::<String, std::collections::BTreeSet<String>>::new();
         let mut kinds = Vec::new();
