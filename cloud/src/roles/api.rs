@@ -8,6 +8,7 @@ use super::store::{self, Schema};
 use super::{fleet, journal, serving};
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::live::LiveFeed;
 use crate::store::Store;
 
 /// Runs until `shutdown` completes; answers that have begun come to their end.
@@ -23,7 +24,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> anyhow::
 pub(super) async fn compose(server: &mut Server, data: &DataDir, side: Side) -> anyhow::Result<()> {
     let http = serving::bind(server).await?;
     let store = Arc::new(store::shared(server, Schema::Theirs).await?);
-    let feed = journal::follow_positions(server, Arc::clone(&store) as Arc<dyn Store>)?;
+    let feed = match side {
+        Side::All => journal::follow_positions(server, Arc::clone(&store) as Arc<dyn Store>)?,
+        // Has no live stream: to read every position of the fleet would be for nobody.
+        Side::Mobile => LiveFeed::default(),
+    };
     let control = fleet::registry(server, data).await?.control()?;
     serving::serve(server, side, http, data, store, feed, control)
 }

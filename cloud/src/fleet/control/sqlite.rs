@@ -428,8 +428,7 @@ fn command_record(row: &Row<'_>) -> rusqlite::Result<CommandRecord> {
     })
 }
 
-/// Whoever asks for its orders can be given some. The embedded store knows it as soon as its hello is processed; where the
-/// fixes are in another database, this is how its name comes here.
+/// Whoever asks for its orders can be given some, though its hello may not be processed yet.
 fn make_known(connection: &Connection, vehicle: &VehicleKey) -> Result<(), ControlError> {
     if require_known(connection, vehicle).is_err() {
         connection.execute(
